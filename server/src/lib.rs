@@ -1,0 +1,93 @@
+//! A TCP server that echoes every byte in ASCII upper case, and whose concurrency model can be switched.
+//!
+//! `arguments -> config -> listeners -> mode`: [`main`] reads top-down as the table of contents. A [`mode`] is
+//! one file; what all modes share lies beside them: who may come in (`admission`), the echo over a non-blocking
+//! socket (`echo`), the simulated work ([`work`]), the drain ([`shutdown`], [`service`]) and what is counted
+//! (`session`). What differs between two modes is only how waiting is done.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+
+mod admission;
+pub mod args;
+pub mod config;
+mod deadlines;
+mod echo;
+pub mod limits;
+pub mod listen;
+pub mod mode;
+mod places;
+pub mod service;
+mod session;
+pub mod shutdown;
+mod throttle;
+pub mod work;
+
+pub use crate::args::Args;
+use crate::{
+    config::Config,
+    listen::Listener,
+    service::{Service, Summary},
+    shutdown::Shutdown,
+};
+
+/// The exit code after connections were cut off, or when the server could not run.
+const FAILED: u8 = 1;
+/// The exit code for arguments that cannot be used.
+const BAD_USAGE: u8 = 2;
+
+/// Runs the server until it is told to stop, and says how that went: 0 after a clean drain, 1 on failure
+/// (including a drain that had to cut connections off), 2 on bad usage.
+pub fn main(args: Args) -> ExitCode {
+    if let Err(error) = common::log::start(args.log_format) {
+        eprintln!("error: {error}");
+        return ExitCode::from(BAD_USAGE);
+    }
+    match run(args) {
+        Ok(summary) if summary.is_clean() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(FAILED),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(if error.is::<config::ConfigError>() { BAD_USAGE } else { FAILED })
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<Summary> {
+    let stop_at_stdin_end = args.stop_at_stdin_end;
+    let open_files = common::limits::raise_open_files().context("cannot raise the open-files limit")?;
+    let config = Config::new(args, &limits::Limits::of_this_process(open_files))?;
+    let shutdown = Shutdown::new().context("cannot make the shutdown event")?;
+    stop_on_signals(&shutdown).context("cannot install the signal handlers")?;
+    if stop_at_stdin_end {
+        shutdown.begin_at_stdin_end().context("cannot watch stdin")?;
+    }
+    let listeners = listen::bind_all(&config)?;
+    config.log(open_files, &listeners);
+    listen::announce(&listeners).context("cannot print the addresses")?;
+    serve(config, listeners, shutdown)
+}
+
+/// Serves what the listeners accept, in the configured mode, until the shutdown and its drain are over.
+///
+/// # Errors
+/// When the mode cannot start: its threads, its event queue or its runtime could not be made.
+pub fn serve(config: Config, listeners: Vec<Listener>, shutdown: Shutdown) -> anyhow::Result<Summary> {
+    let mode = config.mode;
+    let service = Arc::new(Service::new(config, shutdown).context("cannot make the server's events")?);
+    mode.run(listeners, &service).with_context(|| format!("mode {} cannot start", mode.name))?;
+    Ok(service.finish())
+}
+
+/// The first SIGINT or SIGTERM begins the drain; the second ends the process at once.
+fn stop_on_signals(shutdown: &Shutdown) -> std::io::Result<()> {
+    let shutdown = shutdown.clone();
+    common::signal::on_termination(
+        move |signal| shutdown.begin(signal.name()),
+        |_| {
+            tracing::warn!("second signal: ending at once");
+            std::process::exit(FAILED.into());
+        },
+    )
+}
