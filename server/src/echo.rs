@@ -1,0 +1,243 @@
+//! The echo over a non-blocking socket: what every mode does that does not wait in the socket call itself.
+//!
+//! An [`Echo`] never waits. [`Echo::visit`] does what can be done at once and says what to wait for.
+//! It owns no buffer while it has nothing to send: bytes are received into the visiting thread's buffer, and only
+//! what the client does not take at once is kept, so that one connection keeps at most one buffer, whatever its
+//! client does. While anything is kept, nothing more is received: the client is held by backpressure.
+
+use std::{
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
+};
+
+use crate::session::{End, Session};
+
+/// The size in bytes of the buffer that a thread lends to the connections it visits, and so the most that one
+/// connection keeps.
+pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How many reads a visit makes before the thread looks after others: a client that sends without end gets no
+/// more than its share.
+const READS_PER_VISIT: usize = 16;
+
+/// The state of one connection's echo, beside its socket. Drop the socket first: the session's place must not be
+/// given to another while it is open.
+pub(crate) struct Echo {
+    session: Session,
+    /// What the client has not taken yet.
+    outbox: Option<Box<Outbox>>,
+    /// When something was last received, or taken while something was kept.
+    last_progress: Instant,
+    stage: Stage,
+}
+
+/// How far the connection's end has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Bytes come and are echoed.
+    Open,
+    /// The shutdown has begun: what has been received until now is echoed.
+    Draining,
+    /// All of that is echoed and this side is shut down: waiting for the client's end.
+    HalfClosed,
+}
+
+/// Bytes to send, of which some have been sent. Never empty.
+struct Outbox {
+    bytes: Box<[u8]>,
+    sent: usize,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next bytes: an edge, since everything that was there has been received.
+    Readable,
+    /// Room for what it keeps.
+    Writable,
+    /// Its turn: there may be more to do, after others had theirs.
+    Turn,
+    /// The end of its simulated sleep.
+    Sleep(Duration),
+    /// Nothing: it is to be ended and dropped.
+    End(End),
+}
+
+/// Who sleeps where the simulated work is to sleep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleeper {
+    /// The visiting thread.
+    Thread,
+    /// A timer: the visit returns [`Next::Sleep`].
+    Timer,
+}
+
+/// Whether a read that did not fill the buffer has emptied the socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShortRead {
+    /// It has: what arrives later makes a new edge (epoll(7), question 9).
+    Empties,
+    /// It may not have: the end of the stream or urgent data, at which a read stops short, was reported.
+    MayLeaveMore,
+}
+
+impl Echo {
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session, outbox: None, last_progress: Instant::now(), stage: Stage::Open }
+    }
+
+    /// Receives and echoes until there is nothing more to do at once, or others should have their turn.
+    pub(crate) fn visit(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        short_read: ShortRead,
+        sleeper: Sleeper,
+    ) -> Next {
+        let work = self.session.service().config.work;
+        let reads = if work.holds_the_thread() { 1 } else { READS_PER_VISIT };
+        for _ in 0..reads {
+            if let Some(next) = self.flush(socket) {
+                return next;
+            }
+            let received = match recv(socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return Next::End(self.client_done()),
+                Ok((received, _)) => received,
+                Err(Errno::AGAIN) => return self.nothing_more(socket),
+                Err(Errno::INTR) => continue,
+                Err(error) => return Next::End(End::Failed(error)),
+            };
+            if self.stage != Stage::HalfClosed {
+                self.session.received += received as u64;
+                self.note_received();
+                let bytes = &mut buffer[..received];
+                bytes.make_ascii_uppercase();
+                let sleep = work.start();
+                match sleep {
+                    Some(duration) if sleeper == Sleeper::Timer => {
+                        self.keep(bytes);
+                        return Next::Sleep(duration);
+                    }
+                    Some(duration) => std::thread::sleep(duration),
+                    None => {}
+                }
+                if let Some(next) = self.send_or_keep(socket, bytes) {
+                    return next;
+                }
+            }
+            if received < buffer.len() && short_read == ShortRead::Empties {
+                return self.nothing_more(socket);
+            }
+        }
+        Next::Turn
+    }
+
+    /// From now on, only what has been received already is echoed. A visit must follow the first call, which
+    /// returns true.
+    pub(crate) fn drain(&mut self) -> bool {
+        let is_first = self.stage == Stage::Open;
+        if is_first {
+            self.stage = Stage::Draining;
+        }
+        is_first
+    }
+
+    /// Whether the server has been told to stop.
+    pub(crate) fn shutdown_has_begun(&self) -> bool {
+        self.session.service().shutdown.begun().is_some()
+    }
+
+    /// When it is to be ended, unless there is progress until then.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let config = &self.session.service().config;
+        match (&self.outbox, self.stage) {
+            (Some(_), _) => Some(self.last_progress + config.write_timeout),
+            (None, Stage::Open) => config.idle_timeout.map(|timeout| self.last_progress + timeout),
+            (None, _) => None,
+        }
+    }
+
+    /// What a passed [`Echo::deadline`] means.
+    pub(crate) fn timed_out(&self) -> End {
+        if self.outbox.is_some() { End::WriteTimeout } else { End::IdleTimeout }
+    }
+
+    /// Counts and logs the end.
+    pub(crate) fn end(&self, end: End, socket: BorrowedFd<'_>) {
+        self.session.end(end, socket);
+    }
+
+    /// Sends what is kept: `None` when all of it is sent.
+    fn flush(&mut self, socket: BorrowedFd<'_>) -> Option<Next> {
+        while let Some(outbox) = &mut self.outbox {
+            match send(socket, &outbox.bytes[outbox.sent..], SendFlags::NOSIGNAL) {
+                Ok(sent) => {
+                    outbox.sent += sent;
+                    self.session.sent += sent as u64;
+                    if outbox.sent == outbox.bytes.len() {
+                        self.outbox = None;
+                    }
+                    self.last_progress = Instant::now();
+                }
+                Err(Errno::AGAIN) => return Some(Next::Writable),
+                Err(Errno::INTR) => {}
+                Err(error) => return Some(Next::End(End::Failed(error))),
+            }
+        }
+        None
+    }
+
+    /// Sends straight from the thread's buffer, and keeps what the client does not take.
+    fn send_or_keep(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<Next> {
+        let sent = loop {
+            match send(socket, bytes, SendFlags::NOSIGNAL) {
+                Ok(sent) => break sent,
+                Err(Errno::AGAIN) => break 0,
+                Err(Errno::INTR) => {}
+                Err(error) => return Some(Next::End(End::Failed(error))),
+            }
+        };
+        self.session.sent += sent as u64;
+        if sent == bytes.len() {
+            return None;
+        }
+        self.last_progress = Instant::now();
+        self.keep(&bytes[sent..]);
+        Some(Next::Writable)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        debug_assert!(self.outbox.is_none() && !bytes.is_empty());
+        self.outbox = Some(Box::new(Outbox { bytes: bytes.into(), sent: 0 }));
+    }
+
+    /// The clock is read only where somebody asks when something was last received.
+    fn note_received(&mut self) {
+        if self.session.service().config.idle_timeout.is_some() {
+            self.last_progress = Instant::now();
+        }
+    }
+
+    /// Nothing is kept and nothing is there to receive.
+    fn nothing_more(&mut self, socket: BorrowedFd<'_>) -> Next {
+        if self.stage == Stage::Draining {
+            self.stage = Stage::HalfClosed;
+            // The client may be gone already; the next read will tell.
+            _ = shutdown(socket, Shutdown::Write);
+        }
+        Next::Readable
+    }
+
+    /// The client has shut its side down, and nothing is kept for it.
+    fn client_done(&self) -> End {
+        match self.stage {
+            Stage::Open => End::Closed,
+            Stage::Draining | Stage::HalfClosed => End::Drained,
+        }
+    }
+}
