@@ -1,0 +1,40 @@
+//! A load generator whose numbers can be trusted. It is a pipeline, and each part has its file:
+//!
+//! `arguments -> plan -> schedule -> clients -> recordings -> report -> format`
+//!
+//! - [`args`] is the command line's syntax, [`plan`] what it means.
+//! - [`schedule`] says when each client's requests are due, [`message`] what they say: both pure.
+//! - [`run`] conducts: it checks the [`limits`], finds the servers ([`reach`]), starts the server when it is to be the run's own
+//!   ([`own_server`]), and starts one [`worker`] a load thread, which it steers through [`control`].
+//! - A worker waits for sockets and [`timers`] and drives its [`client`]s, which share a [`mod@bench`]. What they
+//!   see goes into a [`recording`]; a [`failure`] is counted data like everything else.
+//! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
+//!   [`fairness`] and [`verdict`]: pure again.
+//! - A format prints what is in the report, and computes nothing.
+
+pub mod args;
+pub mod bench;
+pub mod client;
+pub mod clock;
+pub mod control;
+pub mod failure;
+pub mod fairness;
+pub mod human;
+pub mod limits;
+pub mod message;
+pub mod own_server;
+pub mod plan;
+pub mod progress;
+pub mod reach;
+pub mod recording;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod show;
+pub mod socket;
+pub mod summary;
+pub mod talk;
+pub mod tally;
+pub mod timers;
+pub mod verdict;
+pub mod worker;
