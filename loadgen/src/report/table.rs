@@ -1,0 +1,111 @@
+//! Several reports side by side.
+
+use std::io;
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+
+use super::{Report, Status};
+use crate::human::{bytes, count, duration_ns, rate};
+
+/// A column: its head, and what it says of a report; None where the report does not know.
+struct Column {
+    head: &'static str,
+    cell: fn(&Report) -> Option<String>,
+}
+
+static COLUMNS: &[Column] = &[
+    Column { head: "verdict", cell: |report| Some(verdict(report)) },
+    Column { head: "replies\nper s", cell: |report| Some(rate(report.rate.achieved_per_s)) },
+    Column { head: "response\np50", cell: |report| report.latency_ns.response.p50.map(short) },
+    Column { head: "\np99", cell: |report| report.latency_ns.response.p99.map(short) },
+    Column { head: "\np99.9", cell: |report| report.latency_ns.response.p99_9.map(short) },
+    Column { head: "\nmax", cell: |report| report.latency_ns.response.max.map(short) },
+    Column { head: "service\np99", cell: |report| report.latency_ns.service.p99.map(short) },
+    Column { head: "clients\nserved", cell: |report| Some(served(report)) },
+    Column { head: "Jain", cell: |report| report.fairness.jain.map(|jain| format!("{jain:.3}")) },
+    Column { head: "errors", cell: |report| Some(count(report.errors.values().sum())) },
+    Column { head: "server\nCPU/req", cell: server_cpu },
+    Column {
+        head: "server\nmemory",
+        cell: |report| Some(bytes(report.server.as_ref()?.rss_bytes).replace(' ', "")),
+    },
+];
+
+/// Prints the reports side by side, each with its name. A column that no report knows is left out.
+pub fn write(reports: &[(String, Report)], out: &mut dyn io::Write) -> io::Result<()> {
+    let known = |column: &&Column| reports.iter().any(|(_, report)| (column.cell)(report).is_some());
+    let columns: Vec<_> = COLUMNS.iter().filter(known).collect();
+    let mut table = Table::new();
+    let rule = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(rule));
+    table.set_header(std::iter::once("").chain(columns.iter().map(|column| column.head)));
+    for (name, report) in reports {
+        let cells = columns.iter().map(|column| (column.cell)(report).unwrap_or_else(|| "-".to_owned()));
+        table.add_row(std::iter::once(name.clone()).chain(cells));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+        if column.index > 1 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{}", table.trim_fmt())
+}
+
+fn verdict(report: &Report) -> String {
+    let status = match report.verdict.status {
+        Status::Valid => "valid",
+        Status::Suspect => "SUSPECT",
+        Status::Invalid => "INVALID",
+    };
+    if report.interrupted { format!("{status} (cut)") } else { status.to_owned() }
+}
+
+fn served(report: &Report) -> String {
+    let fairness = &report.fairness;
+    match fairness.served == fairness.clients {
+        true => count(fairness.served),
+        false => format!("{} of {}", count(fairness.served), count(fairness.clients)),
+    }
+}
+
+fn server_cpu(report: &Report) -> Option<String> {
+    report.server.as_ref()?.cpu_ns_per_request.map(|cpu_ns| short(cpu_ns.round() as u64))
+}
+
+/// A time without the space before its unit: there are many columns.
+fn short(time_ns: u64) -> String {
+    duration_ns(time_ns).replace(' ', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::example;
+
+    #[test]
+    fn reports_stand_side_by_side_and_what_nobody_knows_is_left_out() {
+        let (one, mut other) = (example(), example());
+        other.server = None;
+        other.fairness.served = 49;
+        let print = |reports: &[(String, Report)]| {
+            let mut text = Vec::new();
+            write(reports, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let both = [("tokio-task".to_owned(), one), ("other".to_owned(), other)];
+        insta::assert_snapshot!(print(&both), @r#"
+                    verdict  replies  response                  service   clients   Jain  errors   server   server
+                               per s       p50     p99     max      p99    served                 CPU/req   memory
+        ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+        tokio-task  valid      1,000    1.04ms  3.96ms  4.04ms    236µs        50  0.999       0   15.0µs  6.00MiB
+        other       valid      1,000    1.04ms  3.96ms  4.04ms    236µs  49 of 50  0.999       0        -        -
+        "#);
+        insta::assert_snapshot!(print(&both[1..]), @r#"
+               verdict  replies  response                  service   clients   Jain  errors
+                          per s       p50     p99     max      p99    served
+        ────────────────────────────────────────────────────────────────────────────────────
+        other  valid      1,000    1.04ms  3.96ms  4.04ms    236µs  49 of 50  0.999       0
+        "#);
+    }
+}

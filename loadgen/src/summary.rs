@@ -1,0 +1,198 @@
+//! From histograms to numbers for the report. Pure.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer, V2DeflateSerializer},
+};
+
+use crate::{
+    recording::{LATENCY_NS_MAX, Latency as Samples},
+    report::{Bar, Latency},
+};
+
+/// Samples that must lie beyond a percentile for it to be more than chance.
+const SAMPLES_BEYOND: u64 = 10;
+/// The fewest rows of a drawn histogram that are worth it, where the data reach so far.
+const BARS_MIN: usize = 12;
+/// The most rows that are taken in at a glance.
+const BARS_MAX: usize = 20;
+
+/// A percentile, or None where too few samples stand behind it: at least ten must lie beyond it, as a single
+/// outlier more or less would otherwise move it. The median stands as soon as there is one sample.
+///
+/// `per_10_000` is the percentile in hundredths of a percent, from 0 to 10,000.
+pub fn percentile(histogram: &Histogram<u64>, per_10_000: u64) -> Option<u64> {
+    let count = histogram.len();
+    let beyond = u128::from(count) * u128::from(10_000 - per_10_000);
+    let enough = beyond >= u128::from(SAMPLES_BEYOND * 10_000) || per_10_000 <= 5_000;
+    (count > 0 && enough).then(|| clamp(histogram.value_at_quantile(per_10_000 as f64 / 10_000.0)))
+}
+
+/// The longest sample, if there is one.
+pub fn max(histogram: &Histogram<u64>) -> Option<u64> {
+    (!histogram.is_empty()).then(|| clamp(histogram.max()))
+}
+
+/// Everything the report says of one distribution.
+pub fn latency(samples: &Samples) -> Latency {
+    let histogram = samples.histogram();
+    let any = !histogram.is_empty();
+    Latency {
+        count: histogram.len(),
+        min: any.then(|| histogram.min()),
+        mean: any.then(|| histogram.mean()),
+        stdev: any.then(|| histogram.stdev()),
+        p50: percentile(histogram, 5_000),
+        p90: percentile(histogram, 9_000),
+        p99: percentile(histogram, 9_900),
+        p99_9: percentile(histogram, 9_990),
+        p99_99: percentile(histogram, 9_999),
+        max: max(histogram),
+        hdr: serialise(histogram),
+    }
+}
+
+/// The rows of a histogram on a logarithmic axis: the coarsest of 1-2-5, 1-1.5-2-3-5-7 and twelve steps a decade
+/// that gives enough rows, with lone outliers' empty neighbours included. At most 20 rows: what is beyond them
+/// goes into the first and the last.
+pub fn bars(histogram: &Histogram<u64>) -> Vec<Bar> {
+    const STEPS: [&[f64]; 3] = [
+        &[1.0, 2.0, 5.0],
+        &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+        &[1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2],
+    ];
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    let all = STEPS.map(|steps| bars_of(histogram, &edges(steps)));
+    let [coarse, finer, finest] = all;
+    match (coarse.len(), finer.len(), finest.len()) {
+        (BARS_MIN.., ..) => coarse,
+        (_, BARS_MIN.., _) => finer,
+        (_, few, ..=BARS_MAX) if few < BARS_MIN => finest,
+        _ => finer,
+    }
+}
+
+/// The edges of the rows, from 0 to beyond the longest time.
+fn edges(steps: &[f64]) -> Vec<u64> {
+    let decades =
+        (0..).map(|exponent| 10_f64.powi(exponent)).take_while(|unit| *unit <= LATENCY_NS_MAX as f64);
+    let edges = decades.flat_map(|unit| steps.iter().map(move |step| (step * unit).round() as u64));
+    let mut edges: Vec<_> = std::iter::once(0).chain(edges).collect();
+    edges.dedup();
+    edges
+}
+
+fn bars_of(histogram: &Histogram<u64>, edges: &[u64]) -> Vec<Bar> {
+    let mut counts = vec![0; edges.len()];
+    for value in histogram.iter_recorded() {
+        // The middle of the samples' range: its ends may lie on two sides of an edge.
+        let time_ns = histogram.median_equivalent(value.value_iterated_to());
+        let index = edges.partition_point(|edge| *edge <= time_ns) - 1;
+        counts[index] += value.count_at_value();
+    }
+    let first = counts.iter().position(|count| *count > 0).unwrap_or(0);
+    let last = counts.iter().rposition(|count| *count > 0).unwrap_or(0);
+    let mut cumulative = 0;
+    let total = histogram.len() as f64;
+    let bar = |index: usize| {
+        cumulative += counts[index];
+        Bar {
+            from_ns: edges[index],
+            to_ns: edges.get(index + 1).copied().unwrap_or(u64::MAX),
+            count: counts[index],
+            share: counts[index] as f64 / total,
+            cumulative_share: cumulative as f64 / total,
+        }
+    };
+    merge_ends((first..=last).map(bar).collect())
+}
+
+/// Merges the shortest times' rows until few enough remain: what is long is what matters.
+fn merge_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
+    if bars.len() > BARS_MAX {
+        let merged = bars.len() - BARS_MAX;
+        let count = bars[..=merged].iter().map(|bar| bar.count).sum();
+        let share = bars[..=merged].iter().map(|bar| bar.share).sum();
+        let kept = Bar { from_ns: bars[0].from_ns, count, share, ..bars[merged] };
+        bars.splice(..=merged, [kept]);
+    }
+    bars
+}
+
+/// A histogram's upper ends may exceed the range by its precision.
+fn clamp(value_ns: u64) -> u64 {
+    value_ns.min(LATENCY_NS_MAX)
+}
+
+fn serialise(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("writing into memory does not fail, and the bounds are within the format's");
+    STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::serialization::Deserializer;
+
+    use super::*;
+
+    fn samples(times_ns: impl IntoIterator<Item = u64>) -> Samples {
+        let mut samples = Samples::default();
+        times_ns.into_iter().for_each(|time_ns| samples.record(time_ns));
+        samples
+    }
+
+    #[test]
+    fn a_percentile_stands_when_ten_samples_lie_beyond_it() {
+        for (count, per_10_000, given) in [
+            (0, 5_000, false),
+            (1, 5_000, true),
+            (99, 9_000, false),
+            (100, 9_000, true),
+            (999, 9_900, false),
+            (1_000, 9_900, true),
+            (9_999, 9_990, false),
+            (10_000, 9_990, true),
+            (99_999, 9_999, false),
+            (100_000, 9_999, true),
+        ] {
+            let samples = samples((0..count).map(|_| 5));
+            assert_eq!(percentile(samples.histogram(), per_10_000).is_some(), given, "{count} {per_10_000}");
+        }
+    }
+
+    #[test]
+    fn the_serialised_histogram_holds_every_sample() {
+        let samples = samples((1..=1000).map(|number| number * 1_000));
+        let summary = latency(&samples);
+        let bytes = STANDARD.decode(&summary.hdr).unwrap();
+        let back: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+        assert_eq!(&back, samples.histogram());
+        assert_eq!((summary.count, summary.min), (1000, Some(1_000)));
+        assert!((summary.mean.unwrap() - 500_500.0).abs() < 500.0);
+    }
+
+    #[test]
+    fn no_sample_says_nothing() {
+        let summary = latency(&samples([]));
+        assert_eq!((summary.min, summary.mean, summary.p50, summary.max), (None, None, None, None));
+        assert!(bars(samples([]).histogram()).is_empty());
+    }
+
+    #[test]
+    fn the_rows_hold_every_sample_once_and_reach_the_longest() {
+        for times in [vec![1], vec![0, 1, 2], (1..200).map(|n| n * n * 1000).collect(), vec![1, u64::MAX]] {
+            let samples = samples(times.clone());
+            let bars = bars(samples.histogram());
+            assert!(bars.len() <= BARS_MAX, "{}", bars.len());
+            assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), times.len() as u64);
+            assert!((bars.last().unwrap().cumulative_share - 1.0).abs() < 1e-9);
+            assert!(bars.windows(2).all(|pair| pair[0].to_ns == pair[1].from_ns));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Gathers what the load threads saw, and makes the report of it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use procfs::{CpuInfo, Current};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    bench::Window,
+    client::Served,
+    clock::nanoseconds,
+    failure::Failure,
+    fairness,
+    message::{Expect, Mismatch},
+    own_server::{OwnServer, Usage},
+    plan::Plan,
+    recording::{LATENCY_NS_MAX, Recording},
+    report::{
+        Environment, Fairness, Generator, Interval, Latencies, Loop, PlanSummary, Rate, Report, Requests,
+        SCHEMA, Server, Status, Verdict,
+    },
+    schedule::Load,
+    summary, verdict,
+};
+
+/// Where and against what a run is made.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    targets: Vec<String>,
+    mode: Option<&'static str>,
+    environment: Environment,
+    plan: PlanSummary,
+    started_at_unix_ms: u64,
+}
+
+/// What was used until a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    generator_cpu_ns: u64,
+    server: Option<Usage>,
+}
+
+/// What the load threads saw so far.
+#[derive(Debug)]
+pub struct Tally {
+    threads: usize,
+    window: Window,
+    interval_ns: u64,
+    total: Recording,
+    /// The intervals that not every thread has told of yet, from number `first_open` on.
+    open: VecDeque<OpenInterval>,
+    first_open: usize,
+    /// The last interval of each thread that has ended.
+    ended_at: Vec<usize>,
+    intervals: Vec<Interval>,
+    clients: Vec<Served>,
+    busiest_thread_cpu_ns: u64,
+    ended_ns: u64,
+    mismatch: Option<Mismatch>,
+    cost: Option<(Cost, Cost)>,
+}
+
+#[derive(Debug, Default)]
+struct OpenInterval {
+    recording: Recording,
+    told: usize,
+}
+
+impl Setting {
+    /// Of a run that begins now.
+    pub fn new(plan: &Plan, targets: Vec<String>, mode: Option<&'static str>, open_files: u64) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            plan: plan_summary(plan, &targets),
+            targets,
+            mode,
+            environment: environment(open_files),
+            started_at_unix_ms: since_1970.as_millis() as u64,
+        }
+    }
+
+    /// The targets' addresses.
+    pub fn targets(&self) -> &[String] {
+        &self.targets
+    }
+}
+
+impl Cost {
+    /// What was used until now.
+    pub fn now(server: Option<&OwnServer>) -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        Self {
+            generator_cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64,
+            server: server.and_then(OwnServer::usage),
+        }
+    }
+}
+
+impl Tally {
+    /// Nothing seen yet.
+    pub fn new(plan: &Plan, window: Window) -> Self {
+        Self {
+            threads: plan.threads,
+            window,
+            interval_ns: nanoseconds(plan.interval),
+            total: Recording::default(),
+            open: VecDeque::new(),
+            first_open: 0,
+            ended_at: Vec::new(),
+            intervals: Vec::new(),
+            clients: Vec::new(),
+            busiest_thread_cpu_ns: 0,
+            ended_ns: window.start_ns,
+            mismatch: None,
+            cost: None,
+        }
+    }
+
+    /// What one thread saw in one interval.
+    pub fn add_interval(&mut self, index: usize, recording: &Recording) {
+        let place = index - self.first_open;
+        if self.open.len() <= place {
+            self.open.resize_with(place + 1, OpenInterval::default);
+        }
+        self.open[place].recording.merge(recording);
+        self.open[place].told += 1;
+    }
+
+    /// What remains of a thread.
+    pub fn add_ended(&mut self, ended: crate::worker::Ended) {
+        self.add_interval(ended.index, &ended.recording);
+        self.ended_at.push(ended.index);
+        self.clients.extend(ended.clients);
+        self.busiest_thread_cpu_ns = self.busiest_thread_cpu_ns.max(ended.cpu_ns);
+        self.ended_ns = self.ended_ns.max(ended.ended_ns);
+        self.mismatch = self.mismatch.take().or(ended.mismatch);
+    }
+
+    /// What the window has cost.
+    pub fn set_cost(&mut self, before: Cost, after: Cost) {
+        self.cost = Some((before, after));
+    }
+
+    /// The intervals that every thread has told of by now, each once.
+    pub fn finished_intervals(&mut self) -> Vec<Interval> {
+        let mut finished = Vec::new();
+        while let Some(open) = self.open.front() {
+            let ended_before = self.ended_at.iter().filter(|index| **index < self.first_open).count();
+            if open.told + ended_before < self.threads {
+                break;
+            }
+            let Some(OpenInterval { recording, .. }) = self.open.pop_front() else { break };
+            let interval = self.interval(&recording);
+            self.total.merge(&recording);
+            self.first_open += 1;
+            finished.push(interval);
+        }
+        self.intervals.extend(&finished);
+        finished
+    }
+
+    /// The report of everything that was seen.
+    pub fn into_report(mut self, plan: &Plan, setting: Setting, interrupted: bool) -> Report {
+        self.finished_intervals();
+        // The window of an interrupted run may not have begun.
+        let elapsed_s = self.ended_ns.saturating_sub(self.window.start_ns) as f64 / 1e9;
+        let counts = self.total.counts;
+        let achieved_per_s = per(counts.replies_in_window as f64, elapsed_s).unwrap_or(0.0);
+        let mut report = Report {
+            schema: SCHEMA,
+            verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
+            interrupted,
+            environment: setting.environment.clone(),
+            started_at_unix_ms: setting.started_at_unix_ms,
+            elapsed_s,
+            requests: self.requests(plan),
+            rate: Rate { offered_per_s: plan.rate_per_s().map(|rate| rate as f64), achieved_per_s },
+            errors: self.errors(),
+            first_mismatch: self.mismatch.clone(),
+            response_histogram: summary::bars(self.total.response.histogram()),
+            fairness: self.fairness(achieved_per_s),
+            generator: self.generator(elapsed_s),
+            server: setting.mode.and_then(|mode| self.server(mode)),
+            notes: self.notes(&setting),
+            latency_ns: self.latencies(plan),
+            intervals: self.intervals,
+            plan: setting.plan,
+        };
+        report.verdict = verdict::judge(&report);
+        report
+    }
+
+    fn interval(&self, recording: &Recording) -> Interval {
+        let offset_ns = self.interval_ns.saturating_mul(self.first_open as u64);
+        // Known only of a thread that has ended: then this is the last interval.
+        let end_ns = match self.ended_at.len() == self.threads && self.open.is_empty() {
+            true => self.ended_ns.saturating_sub(self.window.start_ns),
+            false => u64::MAX,
+        };
+        let length_ns = self.interval_ns.min(end_ns.saturating_sub(offset_ns));
+        let counts = recording.counts;
+        let response = recording.response.histogram();
+        Interval {
+            t_s: offset_ns as f64 / 1e9,
+            completed: counts.completed,
+            failed: counts.failed + counts.unsent,
+            achieved_per_s: per(counts.replies_in_window as f64, length_ns as f64 / 1e9).unwrap_or(0.0),
+            p50: summary::percentile(response, 5_000),
+            p99: summary::percentile(response, 9_900),
+            max: summary::max(response),
+        }
+    }
+
+    fn requests(&self, plan: &Plan) -> Requests {
+        let counts = self.total.counts;
+        let completed_bytes = counts.completed * plan.messages.size() as u64;
+        Requests {
+            sent: counts.completed + counts.failed,
+            completed: counts.completed,
+            failed: counts.failed + counts.unsent,
+            verified: if plan.expect == Expect::None { 0 } else { counts.completed },
+            bytes_sent: completed_bytes + counts.failed_bytes_sent,
+            bytes_received: completed_bytes + counts.failed_bytes_received,
+        }
+    }
+
+    fn errors(&self) -> BTreeMap<String, u64> {
+        let count = |kind| self.total.failures.get(kind);
+        Failure::ALL.iter().map(|(kind, name, _)| ((*name).to_owned(), count(*kind))).collect()
+    }
+
+    fn latencies(&self, plan: &Plan) -> Latencies {
+        let open = plan.rate_per_s().is_some();
+        Latencies {
+            response: summary::latency(&self.total.response),
+            service: summary::latency(&self.total.service),
+            schedule_lag: open.then(|| summary::latency(&self.total.schedule_lag)),
+            connect: summary::latency(&self.total.connect),
+        }
+    }
+
+    fn fairness(&self, achieved_per_s: f64) -> Fairness {
+        let replies = || self.clients.iter().map(|client| client.replies);
+        let response = self.total.response.histogram();
+        let mean_ns = (!response.is_empty()).then(|| response.mean());
+        Fairness {
+            clients: self.clients.len() as u64,
+            served: replies().filter(|replies| *replies > 0).count() as u64,
+            jain: fairness::jain(replies()),
+            requests_min: replies().min().unwrap_or(0),
+            requests_max: replies().max().unwrap_or(0),
+            longest_silence_ns: self.clients.iter().map(|client| client.silence_ns_max).max().unwrap_or(0),
+            effective_concurrency: mean_ns.map(|mean| fairness::effective_concurrency(achieved_per_s, mean)),
+        }
+    }
+
+    fn generator(&self, elapsed_s: f64) -> Generator {
+        let cpu_ns = self.cost.map_or(0, |(before, after)| after.generator_cpu_ns - before.generator_cpu_ns);
+        let replies = self.total.counts.replies_in_window as f64;
+        Generator {
+            cpu_s: cpu_ns as f64 / 1e9,
+            cpu_ns_per_request: per(cpu_ns as f64, replies),
+            busiest_thread_share: per(self.busiest_thread_cpu_ns as f64 / 1e9, elapsed_s).unwrap_or(0.0),
+        }
+    }
+
+    fn server(&self, mode: &str) -> Option<Server> {
+        let (before, after) = self.cost?;
+        let (before, after) = (before.server?, after.server?);
+        let replies = self.total.counts.replies_in_window as f64;
+        let cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64;
+        // Threads that ended in the window took their count with them.
+        let switches = after.context_switches.saturating_sub(before.context_switches) as f64;
+        Some(Server {
+            mode: mode.to_owned(),
+            cpu_s: cpu_ns / 1e9,
+            cpu_ns_per_request: per(cpu_ns, replies),
+            rss_bytes: after.rss_bytes,
+            pss_bytes: after.pss_bytes,
+            context_switches_per_request: per(switches, replies),
+        })
+    }
+
+    fn notes(&self, setting: &Setting) -> Vec<String> {
+        let mut notes = Vec::new();
+        let clamped = self.total.clamped();
+        if clamped > 0 {
+            let most_s = LATENCY_NS_MAX / 1_000_000_000;
+            notes.push(format!("{clamped} times were longer than {most_s} s and are counted there"));
+        }
+        let unsent = self.total.counts.unsent;
+        if unsent > 0 {
+            notes.push(format!("{unsent} requests were due, but could not be written before the end"));
+        }
+        let server_gone = self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none());
+        if setting.mode.is_some() && server_gone {
+            notes.push("the server of this run was gone before the end".to_owned());
+        }
+        notes
+    }
+}
+
+fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
+    let (arrival, think) = match plan.load {
+        Load::Open { arrival, .. } => (Some(arrival), None),
+        Load::Closed { think } => (None, Some(think)),
+    };
+    PlanSummary {
+        targets: targets.to_vec(),
+        r#loop: if arrival.is_some() { Loop::Open } else { Loop::Closed },
+        connections: plan.connections,
+        threads: plan.threads,
+        rate_per_s: plan.rate_per_s().map(|rate| rate as f64),
+        arrival,
+        pipeline: plan.pipeline,
+        think_s: think.map(|think| think.as_secs_f64()),
+        connect_rate_per_s: plan.connect_rate_per_s,
+        requests_per_connection: plan.requests_per_connection,
+        size: plan.messages.size(),
+        message: plan.message_file.as_ref().map(|path| path.display().to_string()),
+        expect: plan.expect,
+        warmup_s: plan.warmup.as_secs_f64(),
+        duration_s: plan.duration.map(|duration| duration.as_secs_f64()),
+        requests: plan.requests,
+        connect_timeout_s: plan.connect_timeout.as_secs_f64(),
+        timeout_s: plan.timeout.as_secs_f64(),
+        interval_s: plan.interval.as_secs_f64(),
+        seed: plan.seed,
+    }
+}
+
+fn environment(open_files_limit: u64) -> Environment {
+    let unknown = || "unknown".to_owned();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+    let cpu = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
+    Environment {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: kernel.map_or_else(unknown, |text| text.trim().to_owned()),
+        cpu: cpu.unwrap_or_else(unknown),
+        cpus: common::limits::usable_cpus(),
+        open_files_limit,
+    }
+}
+
+/// A quotient; None where there is nothing to divide by.
+fn per(amount: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| amount / whole)
+}
