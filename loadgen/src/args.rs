@@ -1,0 +1,295 @@
+//! The command line: syntax only. What it means is the [`Plan`](crate::plan::Plan)'s.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use common::{
+    Address,
+    generate::Generate,
+    units::{parse_count, parse_duration, parse_positive_count, parse_positive_duration},
+};
+use server::mode::Mode;
+
+use crate::{
+    message::{Expect, SIZE_MAX},
+    plan::{Against, OwnServerPlan, Request},
+    report::{FORMATS, Format, format},
+    schedule::Arrival,
+};
+
+/// The concurrency model of a server of its own when none is asked for.
+const MODE_DEFAULT: &str = "tokio-task";
+
+const EXAMPLES: &str = "\
+Examples:
+  loadgen run                                500 clients against a server of its own
+  loadgen run 127.0.0.1:8080 -d 30s          against a server that is there
+  loadgen run -r 20k --arrival poisson       an open loop of 20,000 requests a second
+  loadgen run --format json -o result.json   for machines
+  loadgen show a.json b.json                 side by side
+  loadgen talk 127.0.0.1:8080                by hand
+
+Exit status: 0 done, 1 failed, 2 bad usage, 4 the verdict is 'invalid', 130 or 143 interrupted.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  loadgen run                                   500 clients, 10 s, a server of its own
+  loadgen run --mode thread-pool --work cpu:50us
+  loadgen run localhost:8080 unix:/run/echo     two targets share the clients
+  loadgen run localhost:8080 -r 5k -d 1m        an open loop: 5,000 requests a second
+  loadgen run localhost:8080 -n 100k -p 8 -s 1k 100,000 requests, 8 outstanding each, 1,000 bytes
+
+Durations read 250us, 10ms, 5s, 2m; numbers take k and m. Addresses are host:port, [v6]:port or unix:/path.
+Variables SERVER_* reach a server of its own, except for its address and mode.";
+
+/// A load generator for echo servers whose numbers can be trusted.
+#[derive(Parser)]
+#[command(name = "loadgen", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Args {
+    /// Print a man page or shell completions, and end
+    #[arg(long, value_enum, value_name = "WHAT", exclusive = true)]
+    pub generate: Option<Generate>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Put load on a server, check every reply, and report
+    Run(Box<RunArgs>),
+    /// Print kept results: one in any format, or several side by side
+    #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
+    Show(ShowArgs),
+    /// Talk with a server by hand, line by line
+    #[command(
+        after_help = "Examples:\n  loadgen talk\n  echo hello | loadgen talk 127.0.0.1:8080 --save replies"
+    )]
+    Talk(TalkArgs),
+    /// The server, for the runs that start one of their own
+    #[command(hide = true)]
+    Server(Box<server::Args>),
+}
+
+/// The arguments of `loadgen run`.
+#[derive(clap::Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// Servers, which share the clients evenly. Without one, the run starts a server of its own
+    #[arg(value_name = "TARGET")]
+    targets: Vec<Address>,
+
+    /// The concurrency model of the run's own server
+    #[arg(short, long, conflicts_with = "targets", help_heading = "Own server",
+          value_parser = server::mode::value_parser(), default_value = MODE_DEFAULT, value_name = "MODE")]
+    mode: &'static Mode,
+    /// What the run's own server does for each read: none, sleep:D, cpu:D or block:D
+    #[arg(long, conflicts_with = "targets", help_heading = "Own server", value_name = "WORK",
+          value_parser = parse_work)]
+    work: Option<String>,
+    /// Threads of the run's own server, where its model has them
+    #[arg(long, conflicts_with = "targets", help_heading = "Own server", value_name = "N",
+          value_parser = parse_positive_count)]
+    server_threads: Option<u64>,
+
+    /// Clients, each with a connection of its own
+    #[arg(short, long, help_heading = "Load", value_name = "N", default_value = "500",
+          value_parser = parse_positive_count)]
+    connections: u64,
+    /// Measure for so long [default: 10s, or no limit with --requests]
+    #[arg(short, long, help_heading = "Load", value_name = "D", value_parser = parse_positive_duration)]
+    duration: Option<Duration>,
+    /// Measure so many requests
+    #[arg(short = 'n', long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
+    requests: Option<u64>,
+    /// Load threads [default: half the CPUs]
+    #[arg(short, long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
+    threads: Option<u64>,
+    /// Requests a second, of all clients together: an open loop. Without it, each client asks as soon as it has
+    /// its reply: a closed loop
+    #[arg(short, long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
+    rate: Option<u64>,
+    /// How the requests of --rate are spread over time [default: constant]
+    #[arg(long, help_heading = "Load", value_enum, value_name = "HOW")]
+    arrival: Option<Arrival>,
+    /// Outstanding requests of one client at most
+    #[arg(short, long, help_heading = "Load", value_name = "N", default_value = "1",
+          value_parser = parse_positive_count)]
+    pipeline: u64,
+    /// Pause between a reply and the client's next request; closed loop only
+    #[arg(long, help_heading = "Load", value_name = "D", value_parser = parse_duration)]
+    think: Option<Duration>,
+    /// New connections a second at most
+    #[arg(long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
+    connect_rate: Option<u64>,
+    /// Connect anew after so many replies
+    #[arg(long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
+    requests_per_connection: Option<u64>,
+    /// What everything random is drawn from: the same seed, the same load
+    #[arg(long, help_heading = "Load", value_name = "N", default_value = "1", value_parser = parse_count)]
+    seed: u64,
+    /// Load before the measured part
+    #[arg(short, long, help_heading = "Load", value_name = "D", default_value = "1s",
+          value_parser = parse_duration)]
+    warmup: Duration,
+
+    /// Bytes of a message
+    #[arg(short, long, help_heading = "Messages", value_name = "N", default_value = "64",
+          value_parser = parse_positive_count)]
+    size: u64,
+    /// Send this file's bytes instead of numbered messages
+    #[arg(long, help_heading = "Messages", value_name = "FILE", conflicts_with = "size")]
+    message: Option<PathBuf>,
+    /// What a reply must be
+    #[arg(long, help_heading = "Messages", value_enum, value_name = "WHAT", default_value = "upper")]
+    expect: Expect,
+
+    /// For a connection to be established
+    #[arg(long, help_heading = "Limits", value_name = "D", default_value = "5s",
+          value_parser = parse_positive_duration)]
+    connect_timeout: Duration,
+    /// For a reply, from the writing of its request
+    #[arg(long, help_heading = "Limits", value_name = "D", default_value = "10s",
+          value_parser = parse_positive_duration)]
+    timeout: Duration,
+    /// Wait so long for the server to answer at all
+    #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
+    wait_for_server: Option<Duration>,
+
+    /// Progress, and an entry of the report's intervals, each so often
+    #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
+          value_parser = parse_positive_duration)]
+    interval: Duration,
+    /// No progress
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// Where and how the report is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Where and how a report is printed.
+#[derive(Debug, clap::Args)]
+pub struct OutputArgs {
+    /// How the report is printed
+    #[arg(long, help_heading = "Output", value_parser = format_parser(), default_value = "text",
+          value_name = "FORMAT")]
+    pub format: &'static Format,
+    /// Print the report there instead of to standard output
+    #[arg(short, long, help_heading = "Output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// The arguments of `loadgen show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Results of 'loadgen run --format json'
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where and how they are printed; several are always printed as a table.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The arguments of `loadgen talk`.
+#[derive(Debug, clap::Args)]
+pub struct TalkArgs {
+    /// The server
+    #[arg(value_name = "TARGET", default_value = "127.0.0.1:8080")]
+    pub target: Address,
+    /// Append the replies to this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// For a reply
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = parse_positive_duration)]
+    pub timeout: Duration,
+}
+
+impl RunArgs {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// When the message file cannot be read.
+    pub fn request(&self) -> anyhow::Result<Request> {
+        let against = match self.targets.as_slice() {
+            [] => Against::OwnServer(OwnServerPlan {
+                mode: self.mode.name,
+                work: self.work.clone(),
+                threads: self.server_threads,
+            }),
+            targets => Against::Targets(targets.to_vec()),
+        };
+        let message = self.message.clone().map(|path| {
+            let bytes = read_message(&path)?;
+            anyhow::Ok((path, bytes.into()))
+        });
+        Ok(Request {
+            against,
+            connections: self.connections,
+            threads: self.threads,
+            rate_per_s: self.rate,
+            arrival: self.arrival,
+            think: self.think,
+            pipeline: self.pipeline,
+            connect_rate_per_s: self.connect_rate,
+            requests_per_connection: self.requests_per_connection,
+            seed: self.seed,
+            size: self.size,
+            message: message.transpose()?,
+            expect: self.expect,
+            warmup: self.warmup,
+            duration: self.duration,
+            requests: self.requests,
+            connect_timeout: self.connect_timeout,
+            timeout: self.timeout,
+            wait_for_server: self.wait_for_server,
+            interval: self.interval,
+        })
+    }
+}
+
+/// The server reads it again; here it is only known to be right.
+fn parse_work(text: &str) -> Result<String, String> {
+    text.parse::<server::work::Work>().map(|_| text.to_owned())
+}
+
+/// Reads at most one byte more than a message may have: the plan then says that it is too much.
+fn read_message(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes));
+    read.with_context(|| format!("--message {} cannot be read", path.display()))?;
+    Ok(bytes)
+}
+
+fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
+    let names = FORMATS.iter().map(|format| PossibleValue::new(format.name).help(format.summary));
+    PossibleValuesParser::new(names)
+        .map(|name| format(&name).expect("only the names of the table are possible values"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_target_and_a_server_of_its_own_exclude_each_other() {
+        for flags in [["--mode", MODE_DEFAULT], ["--work", "cpu:1us"], ["--server-threads", "2"]] {
+            let args = ["loadgen", "run", "localhost:1", flags[0], flags[1]];
+            assert!(Args::try_parse_from(args).is_err(), "{flags:?}");
+        }
+        assert!(Args::try_parse_from(["loadgen", "run", "localhost:1"]).is_ok());
+    }
+}

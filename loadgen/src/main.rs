@@ -1,0 +1,123 @@
+//! The command: parse, run, one line for an error, and an exit code.
+
+use std::{
+    fs::Permissions,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use common::{generate, limits, log};
+use loadgen::{
+    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs},
+    plan::{Plan, PlanError},
+    progress::Progress,
+    report::{Status, table},
+    run::{self, Finished, RunError},
+    show, talk,
+};
+
+const FAILED: u8 = 1;
+const BAD_USAGE: u8 = 2;
+const INVALID: u8 = 4;
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // A closed standard error leaves nobody to tell.
+            let _nobody = writeln!(io::stderr(), "loadgen: {error:#}");
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(what) = args.generate {
+        return print(None, |out| generate::write(what, Args::command(), &mut &mut *out));
+    }
+    match args.command {
+        Some(Command::Server(args)) => Ok(server::main(*args)),
+        Some(Command::Run(args)) => run_load(&args),
+        Some(Command::Show(args)) => show(&args),
+        Some(Command::Talk(args)) => talk(&args),
+        None => {
+            Err(Args::command().error(clap::error::ErrorKind::MissingSubcommand, "no command given").into())
+        }
+    }
+}
+
+fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    log::start(log::LogFormat::Text).map_err(anyhow::Error::msg)?;
+    let plan = Plan::new(args.request()?, limits::usable_cpus())?;
+    let mut progress = Progress::new(args.quiet, plan.interval);
+    let Finished { report, signal } = run::run(plan, &mut progress)?;
+    let OutputArgs { format, output } = &args.output;
+    print(output.as_deref(), |out| (format.write)(&report, out))?;
+    Ok(match (signal, report.verdict.status) {
+        (Some(signal), _) => ExitCode::from(signal.exit_code()),
+        (None, Status::Invalid) => ExitCode::from(INVALID),
+        (None, Status::Valid | Status::Suspect) => ExitCode::SUCCESS,
+    })
+}
+
+fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let reports = args.files.iter().map(|file| show::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    print(args.output.output.as_deref(), |out| match reports.as_slice() {
+        [(_, report)] => (args.output.format.write)(report, out),
+        several => table::write(several, out),
+    })
+}
+
+fn talk(args: &TalkArgs) -> anyhow::Result<ExitCode> {
+    talk::talk(&args.target, args.save.as_deref(), args.timeout)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints to a file, which is then there as a whole or not at all, or to standard output. That nobody reads
+/// standard output any more is no failure.
+fn print(
+    file: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    write(&mut text)?;
+    match file {
+        Some(path) => {
+            replace(path, &text).with_context(|| format!("{} cannot be written", path.display()))?
+        }
+        None => match io::stdout().lock().write_all(&text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(error).context("standard output cannot be written");
+            }
+            _ => {}
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    // A device or a pipe is written to, not replaced.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return std::fs::write(path, text);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let readable = Permissions::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
+    file.write_all(text)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<PlanError>() || error.is::<clap::Error>() {
+        return BAD_USAGE;
+    }
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Interrupted(signal)) => signal.exit_code(),
+        _ => FAILED,
+    }
+}
