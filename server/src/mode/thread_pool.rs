@@ -81,6 +81,8 @@ struct State {
     /// Absent while a thread accepts, and gone once one has accepted for the last time.
     acceptor: Option<Acceptor>,
     accepting: Accepting,
+    /// Whether the last visit used up its reads: a short queue is then long in work.
+    heavy: bool,
     /// Present while a thread waits in epoll: until when, if not for ever.
     watched: Option<Option<Instant>>,
     /// Threads that sleep, less those that have been woken but do not run yet.
@@ -174,6 +176,7 @@ impl Pool {
             deadlines: Deadlines::default(),
             acceptor: Some(Acceptor::new(service, listeners)),
             accepting: Accepting::AtRest,
+            heavy: false,
             watched: None,
             asleep: 0,
             waking: false,
@@ -202,12 +205,11 @@ impl Pool {
         }
     }
 
-    /// This thread is about to work on a task. Are the others to help, or to watch meanwhile?
+    /// This thread is about to work on a task. Is another to help, or to watch meanwhile?
     fn wake_another_if_needed(&self, state: &mut State) {
-        let is_long = self.service.config.work.holds_the_thread();
-        let help_is_wanted = match is_long {
+        let help_is_wanted = match self.service.config.work.holds_the_thread() {
             true => state.watched.is_none() || !state.queue.is_empty(),
-            false => state.queue.len() > SPILL,
+            false => state.queue.len() > SPILL || state.heavy && !state.queue.is_empty(),
         };
         if help_is_wanted && state.asleep > 0 && !state.waking {
             state.asleep -= 1;
@@ -293,6 +295,7 @@ impl Pool {
         state = self.lock();
         // Looked for under the lock: either it is seen here, or the drain finds the connection in its slot.
         let must_drain = self.service.shutdown.begun().is_some() && connection.echo.drain();
+        state.heavy = next == Next::Turn;
         let slot = &mut state.slots[key];
         slot.connection = Some(connection);
         slot.asks_writable |= next == Next::Writable;
