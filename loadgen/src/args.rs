@@ -21,9 +21,6 @@ use crate::{
     schedule::Arrival,
 };
 
-/// The concurrency model of a server of its own when none is asked for.
-const MODE_DEFAULT: &str = "tokio-task";
-
 const EXAMPLES: &str = "\
 Examples:
   loadgen run                                500 clients against a server of its own
@@ -86,7 +83,7 @@ pub struct RunArgs {
 
     /// The concurrency model of the run's own server
     #[arg(short, long, conflicts_with = "targets", help_heading = "Own server",
-          value_parser = server::mode::value_parser(), default_value = MODE_DEFAULT, value_name = "MODE")]
+          value_parser = server::mode::value_parser(), default_value = server::mode::DEFAULT, value_name = "MODE")]
     mode: &'static Mode,
     /// What the run's own server does for each read: none, sleep:D, cpu:D or block:D
     #[arg(long, conflicts_with = "targets", help_heading = "Own server", value_name = "WORK",
@@ -286,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_target_and_a_server_of_its_own_exclude_each_other() {
-        for flags in [["--mode", MODE_DEFAULT], ["--work", "cpu:1us"], ["--server-threads", "2"]] {
+        for flags in [["--mode", server::mode::DEFAULT], ["--work", "cpu:1us"], ["--server-threads", "2"]] {
             let args = ["loadgen", "run", "localhost:1", flags[0], flags[1]];
             assert!(Args::try_parse_from(args).is_err(), "{flags:?}");
         }

@@ -25,7 +25,9 @@ fn main() -> ExitCode {
 
 fn command() -> Command {
     server::Args::augment_args(Command::new("server").version(env!("CARGO_PKG_VERSION")))
-        .about("A TCP server that echoes every byte in ASCII upper case, in a concurrency model of your choice")
+        .about(
+            "A TCP server that echoes every byte in ASCII upper case, in a concurrency model of your choice",
+        )
         .long_about(None)
         .after_help(server::args::AFTER_HELP)
 }

@@ -34,11 +34,15 @@ pub(super) const MODE: Mode = Mode {
     run,
 };
 
-/// The buffer on each thread's stack. Pages of it that no read has filled cost nothing.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// The buffer that each thread begins with, on its stack: most messages are small, and the pages of a large frame
+/// are touched when it is entered.
+const SMALL_BUFFER_BYTES: usize = 2 * 1024;
 
-/// The stack in bytes: the buffer, and what a log line needs to be formatted.
-const STACK_BYTES: usize = BUFFER_BYTES + 112 * 1024;
+/// The buffer of a thread whose client has once sent more than the small one holds.
+const LARGE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The stack in bytes: the small buffer, and what a log line needs to be formatted.
+const STACK_BYTES: usize = 128 * 1024;
 
 /// The connections, so that the drain finds them.
 type Registry = Mutex<Slab<Arc<Connection>>>;
@@ -145,7 +149,7 @@ impl Connection {
                 return End::Failed(error);
             }
         }
-        let mut buffer = [0; BUFFER_BYTES];
+        let mut buffer = Buffer::new();
         loop {
             *lock(&self.stage) = Stage::Waiting;
             // Looked for after the thread has said that it waits: either it sees the shutdown here, or the drain
@@ -153,18 +157,18 @@ impl Connection {
             if service.shutdown.begun().is_some() {
                 return self.finish(&mut buffer, session);
             }
-            let received = match recv(&self.socket, &mut buffer, RecvFlags::empty()) {
-                Ok((received, _)) => received,
+            let received = match recv(&self.socket, buffer.space(), RecvFlags::empty()) {
+                Ok((received, _)) => buffer.received(received),
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return End::IdleTimeout,
                 Err(error) => return End::Failed(error),
             };
-            match (self.take_over(), received) {
-                (Stage::HalfClosed, 0) => return End::Drained,
-                (Stage::HalfClosed, _) => return self.wait_for_end(&mut buffer),
-                (_, 0) => return End::Closed,
-                (_, received) => {
-                    if let Err(end) = self.echo(&mut buffer[..received], session) {
+            match (self.take_over(), received.is_empty()) {
+                (Stage::HalfClosed, true) => return End::Drained,
+                (Stage::HalfClosed, false) => return self.wait_for_end(&mut buffer),
+                (_, true) => return End::Closed,
+                (_, false) => {
+                    if let Err(end) = self.echo(received, session) {
                         return end;
                     }
                 }
@@ -178,15 +182,15 @@ impl Connection {
     }
 
     /// The shutdown has begun: echoes what has been received, half-closes, and waits for the client's end.
-    fn finish(&self, buffer: &mut [u8], session: &mut Session) -> End {
+    fn finish(&self, buffer: &mut Buffer, session: &mut Session) -> End {
         if self.take_over() == Stage::HalfClosed {
             return self.wait_for_end(buffer);
         }
         loop {
-            match recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            match recv(&self.socket, buffer.space(), RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return End::Drained,
                 Ok((received, _)) => {
-                    if let Err(end) = self.echo(&mut buffer[..received], session) {
+                    if let Err(end) = self.echo(buffer.received(received), session) {
                         return end;
                     }
                 }
@@ -201,9 +205,9 @@ impl Connection {
     }
 
     /// Throws away what the client still sends after the half-close, until its end.
-    fn wait_for_end(&self, buffer: &mut [u8]) -> End {
+    fn wait_for_end(&self, buffer: &mut Buffer) -> End {
         loop {
-            match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            match recv(&self.socket, buffer.space(), RecvFlags::empty()) {
                 Ok((0, _)) => return End::Drained,
                 // An idle timeout (AGAIN) ends nothing here: the drain's own time bounds the wait.
                 Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
@@ -245,6 +249,33 @@ impl Connection {
                 Err(error) => return Err(End::Failed(error)),
             }
         }
+    }
+}
+
+/// A thread's buffer, which grows once.
+struct Buffer {
+    small: [u8; SMALL_BUFFER_BYTES],
+    /// Empty until the small one was filled.
+    large: Vec<u8>,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        Self { small: [0; SMALL_BUFFER_BYTES], large: Vec::new() }
+    }
+
+    /// Where the next read goes.
+    fn space(&mut self) -> &mut [u8] {
+        if self.large.is_empty() { &mut self.small } else { &mut self.large }
+    }
+
+    /// What a read has brought. If it filled the buffer, the next one gets the larger one.
+    fn received(&mut self, bytes: usize) -> &mut [u8] {
+        if self.large.is_empty() && bytes == SMALL_BUFFER_BYTES {
+            self.large = vec![0; LARGE_BUFFER_BYTES];
+            return &mut self.small;
+        }
+        &mut self.space()[..bytes]
     }
 }
 
