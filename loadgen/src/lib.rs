@@ -17,6 +17,7 @@ pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod control;
+pub mod cpus;
 pub mod failure;
 pub mod fairness;
 pub mod human;

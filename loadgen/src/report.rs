@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, io};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cpus::Division,
     message::{Expect, Mismatch},
     schedule::Arrival,
 };
@@ -179,6 +180,9 @@ pub struct Environment {
     pub cpu: String,
     /// How many this process may use.
     pub cpus: usize,
+    /// How they were divided between the load and the run's own server; None where they were not.
+    #[serde(default)]
+    pub division: Option<Division>,
     /// After it was raised.
     pub open_files_limit: u64,
 }
@@ -380,6 +384,7 @@ pub(crate) mod tests {
                 kernel: "6.18.0".to_owned(),
                 cpu: "Some CPU".to_owned(),
                 cpus: 2,
+                division: Some(Division { server: vec![0], load: vec![1] }),
                 open_files_limit: 20_000,
             },
             started_at_unix_ms: 1_800_000_000_000,

@@ -16,16 +16,17 @@ use rustix::io::Errno;
 use crate::{
     clock::Clock,
     control::Control,
+    cpus::{self, Division},
     failure::{Failure, FailureCounts},
     limits,
     own_server::OwnServer,
-    plan::{Against, Plan},
+    plan::{Against, OwnServerPlan, Plan},
     progress::Progress,
     reach::find_target,
     recording::Recording,
     report::Report,
     socket::Target,
-    tally::{Cost, Setting, Tally},
+    tally::{Cost, Machine, Setting, Tally},
     worker::{News, Ready, Task, Worker, window},
 };
 
@@ -83,10 +84,14 @@ pub enum RunError {
 /// When it cannot be made. Requests that fail are counted, and no error.
 pub fn run(plan: Plan, progress: &mut Progress) -> anyhow::Result<Finished> {
     let plan = Arc::new(plan);
-    let open_files = check_open_files(&plan)?;
+    let open_files_limit = check_open_files(&plan)?;
+    let mut machine = Machine { open_files_limit, cpus: common::limits::usable_cpus(), division: None };
     let interruption = Interruption::install(&plan)?;
     let server = match &plan.against {
-        Against::OwnServer(own) => Some(OwnServer::start(own)?),
+        Against::OwnServer(own) => {
+            machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
+            Some(start_server(own, &mut machine.division)?)
+        }
         Against::Targets(_) => None,
     };
     let addresses = match (&plan.against, &server) {
@@ -103,7 +108,7 @@ pub fn run(plan: Plan, progress: &mut Progress) -> anyhow::Result<Finished> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let sources = sources(&plan, &targets)?;
 
-    let setting = Setting::new(&plan, names, server.as_ref().map(OwnServer::mode), open_files);
+    let setting = Setting::new(&plan, names, server.as_ref().map(OwnServer::mode), machine);
     let crew = Crew::assemble(&plan, &targets, sources, &interruption)?;
     let tally = crew.conduct(&plan, &setting, server.as_ref(), &interruption, progress);
     progress.finish();
@@ -303,6 +308,19 @@ fn nobody_connected(
     };
     let targets = setting.targets().join(", ");
     RunError::NobodyConnected { targets, reason, count: failures.get(*kind), clients: plan.connections }
+}
+
+/// Starts the server on its CPUs, and keeps this thread, and the load threads that it starts, to the others. The
+/// division is dropped where the system does not allow it.
+fn start_server(own: &OwnServerPlan, division: &mut Option<Division>) -> anyhow::Result<OwnServer> {
+    if division.as_ref().is_some_and(|division| cpus::keep_to(&division.server).is_err()) {
+        *division = None;
+    }
+    let server = OwnServer::start(own)?;
+    if let Some(division) = division {
+        cpus::keep_to(&division.load).context("the load cannot be kept to its CPUs")?;
+    }
+    Ok(server)
 }
 
 fn check_open_files(plan: &Plan) -> anyhow::Result<u64> {

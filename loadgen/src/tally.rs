@@ -13,6 +13,7 @@ use crate::{
     bench::Window,
     client::Served,
     clock::nanoseconds,
+    cpus::Division,
     failure::Failure,
     fairness,
     message::{Expect, Mismatch},
@@ -35,6 +36,17 @@ pub struct Setting {
     environment: Environment,
     plan: PlanSummary,
     started_at_unix_ms: u64,
+}
+
+/// What the run has of the machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The soft open-files limit.
+    pub open_files_limit: u64,
+    /// How many CPUs it may use.
+    pub cpus: usize,
+    /// How they are divided, if they are.
+    pub division: Option<Division>,
 }
 
 /// What was used until a moment.
@@ -72,13 +84,13 @@ struct OpenInterval {
 
 impl Setting {
     /// Of a run that begins now.
-    pub fn new(plan: &Plan, targets: Vec<String>, mode: Option<&'static str>, open_files: u64) -> Self {
+    pub fn new(plan: &Plan, targets: Vec<String>, mode: Option<&'static str>, machine: Machine) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             plan: plan_summary(plan, &targets),
             targets,
             mode,
-            environment: environment(open_files),
+            environment: environment(machine),
             started_at_unix_ms: since_1970.as_millis() as u64,
         }
     }
@@ -333,7 +345,7 @@ fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
     }
 }
 
-fn environment(open_files_limit: u64) -> Environment {
+fn environment(machine: Machine) -> Environment {
     let unknown = || "unknown".to_owned();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let cpu = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
@@ -341,8 +353,9 @@ fn environment(open_files_limit: u64) -> Environment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: kernel.map_or_else(unknown, |text| text.trim().to_owned()),
         cpu: cpu.unwrap_or_else(unknown),
-        cpus: common::limits::usable_cpus(),
-        open_files_limit,
+        cpus: machine.cpus,
+        division: machine.division,
+        open_files_limit: machine.open_files_limit,
     }
 }
 

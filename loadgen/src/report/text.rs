@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Bar, Latency, Loop, PlanSummary, Report, Status};
+use super::{Bar, Environment, Latency, Loop, PlanSummary, Report, Status};
 use crate::{
     failure::Failure,
     human::{bytes, count, duration_ns, percent, rate},
@@ -60,11 +60,7 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let elapsed = duration_ns((report.elapsed_s * 1e9) as u64);
     line(out, "measured", &format!("{elapsed}, after {warmup} of warm-up"))?;
     let environment = &report.environment;
-    line(
-        out,
-        "on",
-        &format!("{}, {} CPUs, Linux {}", environment.cpu, environment.cpus, environment.kernel),
-    )?;
+    line(out, "on", &machine(environment))?;
     if plan.r#loop == Loop::Closed {
         line(
             out,
@@ -74,6 +70,14 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         )?;
     }
     writeln!(out)
+}
+
+fn machine(environment: &Environment) -> String {
+    let numbers = |cpus: &[usize]| cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+    let division = environment.division.as_ref().map_or_else(String::new, |division| {
+        format!(" (the server's: {}; the load's: {})", numbers(&division.server), numbers(&division.load))
+    });
+    format!("{}, {} CPUs{division}, Linux {}", environment.cpu, environment.cpus, environment.kernel)
 }
 
 fn load(plan: &PlanSummary) -> String {
@@ -298,7 +302,7 @@ mod tests {
         load       open loop of 1,000/s, Poisson arrivals, 50 clients, 1 load thread
         message    64 bytes; expected back: the same in upper case
         measured   2.00 s, after 1.00 s of warm-up
-        on         Some CPU, 2 CPUs, Linux 6.18.0
+        on         Some CPU, 2 CPUs (the server's: 0; the load's: 1), Linux 6.18.0
 
         rate       1,000/s achieved of 1,000/s offered
         requests   2,000 completed, 0 failed; every reply verified
