@@ -1,0 +1,91 @@
+//! The tables of behaviours, and how they become tests.
+
+use libtest_mimic::{Completion, Failed, Trial};
+use server::mode::{MODES, Mode};
+
+/// The behaviours of one file.
+pub(crate) struct Group {
+    /// The file's name, the first part of its tests' names.
+    pub(crate) name: &'static str,
+    /// What holds in every mode.
+    pub(crate) in_every_mode: &'static [InMode],
+    /// What holds in one mode, or does not depend on the mode.
+    pub(crate) once: &'static [Once],
+}
+
+/// A behaviour of the server that holds in every mode.
+pub(crate) struct InMode {
+    pub(crate) name: &'static str,
+    pub(crate) needs: Need,
+    pub(crate) check: fn(&'static Mode),
+}
+
+/// A behaviour that is checked once.
+pub(crate) struct Once {
+    pub(crate) name: &'static str,
+    pub(crate) needs: Need,
+    pub(crate) check: fn(),
+}
+
+/// What the machine must offer for the check to be possible. An error says what is missing.
+pub(crate) type Need = fn() -> Result<(), String>;
+
+/// Makes the group of a file from the names of its functions. One that is not named here is dead code, which
+/// the compiler reports.
+macro_rules! group {
+    (
+        $(in every mode { $($name:ident $(needs $need:path)?),* $(,)? })?
+        $(once { $($once:ident $(needs $once_need:path)?),* $(,)? })?
+    ) => {
+        pub(crate) fn group() -> $crate::behaviour::Group {
+            $crate::behaviour::Group {
+                name: module_path!().rsplit("::").next().expect("a path has a last part"),
+                in_every_mode: &[$($($crate::behaviour::InMode {
+                    name: stringify!($name),
+                    needs: $crate::behaviour::need!($($need)?),
+                    check: $name,
+                }),*)?],
+                once: &[$($($crate::behaviour::Once {
+                    name: stringify!($once),
+                    needs: $crate::behaviour::need!($($once_need)?),
+                    check: $once,
+                }),*)?],
+            }
+        }
+    };
+}
+
+macro_rules! need {
+    () => {
+        || Ok(())
+    };
+    ($need:path) => {
+        $need
+    };
+}
+
+pub(crate) use {group, need};
+
+/// The tests of a group.
+pub(crate) fn trials(group: Group) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for InMode { name, needs, check } in group.in_every_mode {
+        trials.extend(MODES.iter().map(|mode| {
+            let name = format!("{}::{}::{name}", group.name, mode.name);
+            Trial::ignorable_test(name, move || run(*needs, || check(mode)))
+        }));
+    }
+    for Once { name, needs, check } in group.once {
+        let name = format!("{}::{name}", group.name);
+        trials.push(Trial::ignorable_test(name, move || run(*needs, check)));
+    }
+    trials
+}
+
+fn run(needs: Need, check: impl FnOnce()) -> Result<Completion, Failed> {
+    if let Err(missing) = needs() {
+        return Ok(Completion::ignored_with(missing));
+    }
+    check();
+    Ok(Completion::Completed)
+}

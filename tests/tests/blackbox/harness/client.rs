@@ -1,0 +1,260 @@
+//! A client whose every wait has a bound.
+
+use std::{
+    fs,
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::Address;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{
+    text::{expect_same, upper},
+    wait::{PATIENCE, wait_for},
+};
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: Socket,
+}
+
+/// How many bytes are written or read at once.
+const PART_BYTES: usize = 64 * 1024;
+
+/// Who takes nothing for so long takes nothing at all.
+const HELD_AFTER: Duration = Duration::from_millis(300);
+
+impl Client {
+    /// Connects.
+    #[track_caller]
+    pub(crate) fn connect(address: &Address) -> Self {
+        Self::try_connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Connects, if somebody listens.
+    pub(crate) fn try_connect(address: &Address) -> io::Result<Self> {
+        Self::try_connect_with(address, |_| Ok(()))
+    }
+
+    /// Connects with a receive buffer of about so many bytes, so that little is under way to a client that
+    /// does not read.
+    #[track_caller]
+    pub(crate) fn connect_narrow(address: &Address, buffer_bytes: usize) -> Self {
+        Self::try_connect_with(address, |socket| socket.set_recv_buffer_size(buffer_bytes))
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    fn try_connect_with(
+        address: &Address,
+        prepare: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let peer = match address {
+            Address::Tcp { .. } => SockAddr::from(address.resolve()?[0]),
+            Address::Unix(path) => SockAddr::unix(path)?,
+        };
+        let socket = Socket::new(peer.domain(), Type::STREAM, None)?;
+        prepare(&socket)?;
+        if socket.domain()? == Domain::UNIX {
+            socket.connect(&peer)?;
+        } else {
+            socket.connect_timeout(&peer, PATIENCE)?;
+            socket.set_tcp_nodelay(true)?;
+        }
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { socket })
+    }
+
+    /// Its own address, as the server sees it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap().as_socket().expect("a TCP client")
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        (&self.socket).write_all(bytes).expect("the server takes what is sent");
+    }
+
+    /// Receives exactly so many bytes.
+    #[track_caller]
+    pub(crate) fn receive(&self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        (&self.socket).read_exact(&mut bytes).unwrap_or_else(|error| panic!("{length} bytes: {error}"));
+        bytes
+    }
+
+    /// Receives until the server's end of the stream.
+    #[track_caller]
+    pub(crate) fn receive_to_end(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        (&self.socket)
+            .read_to_end(&mut bytes)
+            .unwrap_or_else(|error| panic!("no end after {} bytes: {error}", bytes.len()));
+        bytes
+    }
+
+    /// Sends the bytes and expects them in upper case.
+    #[track_caller]
+    pub(crate) fn exchange(&self, bytes: &[u8]) {
+        self.send(bytes);
+        self.expect_reply_to(bytes);
+    }
+
+    /// Sends the bytes and receives as many, if the server is there for it.
+    pub(crate) fn try_exchange(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut reply = vec![0; bytes.len()];
+        (&self.socket).write_all(bytes)?;
+        (&self.socket).read_exact(&mut reply)?;
+        Ok(reply)
+    }
+
+    /// Expects what the server makes of the bytes.
+    #[track_caller]
+    pub(crate) fn expect_reply_to(&self, bytes: &[u8]) {
+        expect_same(&self.receive(bytes.len()), &upper(bytes));
+    }
+
+    /// Expects the server's end of the stream, and nothing before it.
+    #[track_caller]
+    pub(crate) fn expect_end(&self) {
+        expect_same(&self.receive_to_end(), b"");
+    }
+
+    /// Expects to be cut off: the end of the stream or a reset, whatever comes before it.
+    #[track_caller]
+    pub(crate) fn expect_cut_off(&self) {
+        let mut rest = Vec::new();
+        match (&self.socket).read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("not cut off: {error}"),
+        }
+    }
+
+    /// Expects that nothing comes for a while.
+    #[track_caller]
+    pub(crate) fn expect_silence(&self, duration: Duration) {
+        self.socket.set_read_timeout(Some(duration)).unwrap();
+        let outcome = (&self.socket).read(&mut [0]);
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            other => panic!("no silence: {other:?}"),
+        }
+    }
+
+    /// Whether something has come that has not been received: bytes or the end.
+    pub(crate) fn has_news(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let outcome = self.socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
+        self.socket.set_nonblocking(false).unwrap();
+        !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Shuts its writing side down.
+    pub(crate) fn finish_sending(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Vanishes with a reset.
+    pub(crate) fn reset(self) {
+        self.socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Sends all of it and shuts its writing side down, while it receives to the end.
+    #[track_caller]
+    pub(crate) fn exchange_to_end(&self, bytes: &[u8]) -> Vec<u8> {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                self.send(bytes);
+                self.finish_sending();
+            });
+            self.receive_to_end()
+        })
+    }
+
+    /// Sends without reading until it is held by backpressure. Returns how many bytes it got rid of.
+    ///
+    /// Its bytes count up: [`counting`] makes the same ones.
+    #[track_caller]
+    pub(crate) fn push_until_held(&self, at_most: usize) -> usize {
+        self.socket.set_write_timeout(Some(HELD_AFTER)).unwrap();
+        let mut sent = 0;
+        loop {
+            assert!(sent < at_most, "not held after {sent} bytes");
+            match (&self.socket).write(&counting(sent, PART_BYTES)) {
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("cut off after {sent} bytes: {error}"),
+            }
+        }
+        self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
+    /// Sends without reading until the server cuts it off or `stop` is set.
+    #[track_caller]
+    pub(crate) fn push_until(&self, stop: &AtomicBool) {
+        let deadline = Instant::now() + PATIENCE;
+        self.socket.set_write_timeout(Some(HELD_AFTER)).unwrap();
+        let bytes = counting(0, PART_BYTES);
+        while !stop.load(Ordering::Relaxed) {
+            assert!(Instant::now() < deadline, "neither cut off nor stopped within {PATIENCE:?}");
+            match (&self.socket).write(&bytes) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits until the server's side of the connection has everything that was sent: nothing is left on this
+    /// side (proc(5), `/proc/net/tcp`, `tx_queue`).
+    #[track_caller]
+    pub(crate) fn wait_until_all_is_delivered(&self) {
+        wait_for("all is delivered", || (self.undelivered_bytes() == 0).then_some(()));
+    }
+
+    /// How many of the sent bytes the server's side of the connection does not have yet.
+    pub(crate) fn undelivered_bytes(&self) -> u64 {
+        let port = |address: SocketAddr| format!(":{:04X}", address.port());
+        let peer = self.socket.peer_addr().unwrap().as_socket().expect("a TCP client");
+        let (local, remote) = (port(self.address()), port(peer));
+        let table = fs::read_to_string("/proc/net/tcp").expect("there is a table of connections");
+        let queue = table.lines().find_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let is_it = fields.next()?.ends_with(&local) && fields.next()?.ends_with(&remote);
+            if is_it { fields.nth(1) } else { None }
+        });
+        let (unsent, _) = queue.and_then(|queue| queue.split_once(':')).expect("an IPv4 connection");
+        u64::from_str_radix(unsent, 16).expect("a number in hexadecimal")
+    }
+}
+
+/// The `length` bytes from `offset` on of a stream that never repeats itself in a way that hides a loss.
+pub(crate) fn counting(offset: usize, length: usize) -> Vec<u8> {
+    (offset..offset + length).map(|position| (position % 251) as u8).collect()
+}
+
+/// Expects each client's reply to the bytes, in rounds, until all have it: whoever is first helps nobody.
+#[track_caller]
+pub(crate) fn exchange_all(clients: &[Client], bytes: &[u8]) {
+    for client in clients {
+        client.send(bytes);
+    }
+    for client in clients {
+        client.expect_reply_to(bytes);
+    }
+}
+
+/// How long this takes.
+pub(crate) fn timed(act: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    act();
+    start.elapsed()
+}

@@ -1,0 +1,88 @@
+//! What the machine offers, and what a test may not be able to do on it.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Stdio},
+};
+
+/// The IPv6 loopback address.
+pub(crate) fn ipv6() -> Result<(), String> {
+    match TcpListener::bind("[::1]:0") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("this machine has no IPv6: {error}")),
+    }
+}
+
+/// That a port under 1024 is somebody's right, and that the right can be taken away.
+pub(crate) fn privileged_ports() -> Result<(), String> {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first.trim().parse().is_ok_and(|first: u16| first <= 1) {
+        return Err("every port is open to everybody here (net.ipv4.ip_unprivileged_port_start)".to_owned());
+    }
+    works(&mut without_privileged_ports(&mut Command::new("true")))
+}
+
+/// That the number of threads can be limited for one process alone.
+pub(crate) fn thread_limit() -> Result<(), String> {
+    works(&mut with_thread_limit(&mut Command::new("true"), 10))
+}
+
+/// A program that gives another one a terminal.
+pub(crate) fn terminal() -> Result<(), String> {
+    works(Command::new("script").args(["--quiet", "--return", "--command", "true", "/dev/null"]))
+}
+
+/// The command without the right to ports under 1024, which it has only where root starts it.
+pub(crate) fn without_privileged_ports(command: &mut Command) -> Command {
+    match rustix::process::geteuid().is_root() {
+        true => before(&["setpriv", "--bounding-set=-net_bind_service"], command),
+        false => before(&["setpriv", "--no-new-privs"], command),
+    }
+}
+
+/// The command with these limits on open files.
+pub(crate) fn with_open_files(command: &mut Command, soft: u32, hard: u32) -> Command {
+    before(&["prlimit", &format!("--nofile={soft}:{hard}"), "--"], command)
+}
+
+/// The command with at most so many threads. The kernel counts all of a user's, and never root's: so root
+/// starts it as a user that nobody is, and others start it in a user namespace that has only itself in it.
+pub(crate) fn with_thread_limit(command: &mut Command, limit: u32) -> Command {
+    let limit = format!("--nproc={limit}:{limit}");
+    if rustix::process::geteuid().is_root() {
+        // Tests that run at once are different users. Numbers like these are given to nobody by default.
+        let user = 0x4000_0000 + std::process::id() % 0x1000_0000 + u32::from(unique());
+        let user = format!("--reuid={user}");
+        before(&["setpriv", "--clear-groups", &user, "prlimit", &limit, "--"], command)
+    } else {
+        before(&["unshare", "--user", "prlimit", &limit, "--"], command)
+    }
+}
+
+/// The command with another in front of it that starts it.
+fn before(front: &[&str], command: &Command) -> Command {
+    let mut all = Command::new(front[0]);
+    all.args(&front[1..]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => all.env(name, value),
+            None => all.env_remove(name),
+        };
+    }
+    all
+}
+
+fn works(command: &mut Command) -> Result<(), String> {
+    match command.stdout(Stdio::null()).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} is not possible here: {status}")),
+        Err(error) => Err(format!("{command:?} is not possible here: {error}")),
+    }
+}
+
+/// A number that no other test of this process has.
+fn unique() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,229 @@
+//! The server under test.
+
+use std::{env, ffi::OsStr, fs, os::unix::fs::PermissionsExt, process::Command};
+
+use common::Address;
+use rustix::process::Signal;
+use server::mode::Mode;
+use tempfile::TempDir;
+
+use super::{
+    client::Client,
+    machine,
+    process::{Finished, Printed, Running},
+    programs,
+    text::field,
+};
+
+/// A server that is about to be started.
+pub(crate) struct ServerCommand {
+    command: Command,
+    listens: usize,
+    /// Where its copy is, if it needs one.
+    copied_to: Option<TempDir>,
+}
+
+/// A server that listens.
+pub(crate) struct Server {
+    running: Running,
+    _copied_to: Option<TempDir>,
+    addresses: Vec<Address>,
+}
+
+/// A server that has ended.
+pub(crate) struct Stopped {
+    pub(crate) finished: Finished,
+}
+
+impl ServerCommand {
+    /// A server in this mode, on a free port unless [`ServerCommand::listen`] says otherwise.
+    pub(crate) fn new(mode: &Mode) -> Self {
+        Self::bare().args(&["--mode", mode.name])
+    }
+
+    /// A server of which nothing is said.
+    pub(crate) fn bare() -> Self {
+        let mut command = Command::new(programs::server());
+        keep_environment_out(&mut command);
+        Self { command, listens: 0, copied_to: None }
+    }
+
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn listen(mut self, address: impl ToString) -> Self {
+        self.listens += 1;
+        self.args(&["--listen", &address.to_string()])
+    }
+
+    /// Says how many listeners there will be where it is not said by [`ServerCommand::listen`].
+    pub(crate) fn expect_listeners(mut self, count: usize) -> Self {
+        self.listens = count;
+        self
+    }
+
+    /// With these limits on open files, the soft one and the hard one.
+    pub(crate) fn with_open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.command = machine::with_open_files(&mut self.command, soft, hard);
+        self
+    }
+
+    /// See [`machine::with_thread_limit`]. As another user, the server may have no way to where it was built.
+    pub(crate) fn with_thread_limit(mut self, limit: u32) -> Self {
+        let folder = reachable_copy();
+        let mut command = Command::new(folder.path().join("server"));
+        command.args(self.command.get_args());
+        keep_environment_out(&mut command);
+        self.command = machine::with_thread_limit(&mut command, limit);
+        self.copied_to = Some(folder);
+        self
+    }
+
+    pub(crate) fn without_privileged_ports(mut self) -> Self {
+        self.command = machine::without_privileged_ports(&mut self.command);
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    #[track_caller]
+    pub(crate) fn start(mut self) -> Server {
+        if self.listens == 0 {
+            self = self.listen("127.0.0.1:0");
+        }
+        let running = Running::start(&mut self.command);
+        let Some(lines) = running.stdout.wait_for_lines(self.listens) else {
+            panic!("it does not listen:\n{}", running.stderr.so_far());
+        };
+        let addresses = lines.iter().map(|line| address(line)).collect();
+        Server { running, _copied_to: self.copied_to, addresses }
+    }
+
+    /// Starts it although it cannot run, and waits for its end.
+    #[track_caller]
+    pub(crate) fn fail(mut self) -> Finished {
+        Finished::of(&mut self.command, b"")
+    }
+}
+
+impl Server {
+    /// A server in this mode with these flags, on a free port.
+    #[track_caller]
+    pub(crate) fn start(mode: &Mode, args: &[&str]) -> Self {
+        ServerCommand::new(mode).args(args).start()
+    }
+
+    /// The address of its first listener.
+    pub(crate) fn address(&self) -> &Address {
+        &self.addresses[0]
+    }
+
+    /// The addresses of its listeners, in their order.
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// A client of its first listener.
+    #[track_caller]
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// So many clients, of which each has been served once.
+    #[track_caller]
+    pub(crate) fn connect_served(&self, count: usize) -> Vec<Client> {
+        let clients: Vec<_> = (0..count).map(|_| self.connect()).collect();
+        for client in &clients {
+            client.exchange(b"hello");
+        }
+        clients
+    }
+
+    /// That it serves a newcomer.
+    #[track_caller]
+    pub(crate) fn expect_service(&self) {
+        self.connect().exchange(b"Is anybody there?");
+    }
+
+    pub(crate) fn process(&mut self) -> &mut Running {
+        &mut self.running
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> &Printed {
+        &self.running.stderr
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to end, and waits until it drains.
+    #[track_caller]
+    pub(crate) fn begin_drain(&self, signal: Signal) {
+        self.signal(signal);
+        self.log().wait_for("draining");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait_for_exit(self) -> Stopped {
+        Stopped { finished: self.running.finish() }
+    }
+
+    /// Asks it to end, waits, and expects that it could end cleanly.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Stopped {
+        self.terminate();
+        let stopped = self.wait_for_exit();
+        stopped.finished.expect_code(0);
+        stopped
+    }
+}
+
+impl Stopped {
+    /// What its last log line says it counted.
+    #[track_caller]
+    pub(crate) fn counted(&self, what: &str) -> u64 {
+        let last = self.finished.stderr.lines().last().expect("it has logged its end");
+        assert!(last.contains("stopped"), "the last line is not its end: {last}");
+        field(last, what).parse().expect("a count")
+    }
+}
+
+/// Where a `listening on` line says that it listens.
+#[track_caller]
+fn address(line: &str) -> Address {
+    let address = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("'{line}' is no address"));
+    address.parse().unwrap_or_else(|error| panic!("'{line}': {error}"))
+}
+
+/// A program is not to be configured by the environment that the tests happen to run in.
+pub(crate) fn keep_environment_out(command: &mut Command) {
+    let ours = |name: &str| name.starts_with("SERVER_") || name == "RUST_LOG";
+    for (name, _) in env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+}
+
+/// A folder with a copy of the server where every user can start it.
+fn reachable_copy() -> TempDir {
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is our own");
+    // Not by this process: a test that starts a program at this moment would keep the copy open for writing,
+    // and what is written cannot be started.
+    let copied = Command::new("cp").arg(programs::server()).arg(folder.path()).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the server cannot be copied");
+    folder
+}

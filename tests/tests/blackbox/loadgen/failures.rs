@@ -1,0 +1,188 @@
+//! What goes wrong with the server is counted by kind; what makes a run impossible is said before it begins.
+
+use std::{
+    io::Write,
+    net::{Shutdown, TcpListener},
+    time::{Duration, Instant},
+};
+
+use common::Address;
+
+use crate::{
+    behaviour::group,
+    harness::{
+        ServerCommand,
+        load::{Loadgen, Peer, Report, converse, ignore},
+    },
+};
+
+group! {
+    once {
+        a_refused_connection_fails_the_run_and_says_what_to_do,
+        an_unknown_host_fails_the_run,
+        it_waits_for_a_server_that_appears,
+        it_waits_no_longer_than_it_was_told,
+        a_server_that_goes_away_in_the_middle_is_counted_and_the_run_ends_in_time,
+        a_server_that_comes_back_is_found_again,
+        a_reply_that_is_not_upper_case_is_a_mismatch,
+        a_swapped_reply_is_a_mismatch,
+        a_reply_that_is_too_long_is_a_mismatch,
+        a_reply_that_is_cut_short_is_a_closed_connection,
+        a_reply_that_never_comes_is_a_timeout,
+        too_many_connections_for_the_open_files_limit_fail_the_run_before_it_begins,
+    }
+}
+
+fn a_refused_connection_fails_the_run_and_says_what_to_do() {
+    let address = unused_address();
+    let failed = Loadgen::run(Some(&address), "-c 5 -d 1s -w 0s").finish();
+    failed.expect_code(1).expect_said(&[&address.to_string(), "connection refused", "--wait-for-server"]);
+    assert_eq!(failed.stdout, "");
+    let missing = Loadgen::new(&["run", "unix:/nowhere/echo.sock", "-c", "5", "-d", "1s"]).finish();
+    missing.expect_code(1).expect_said(&["/nowhere/echo.sock"]);
+}
+
+fn an_unknown_host_fails_the_run() {
+    // A name that never is one (RFC 6761).
+    let failed = Loadgen::new(&["run", "no-such-host.invalid:80", "-c", "5", "-d", "1s"]).finish();
+    failed.expect_code(1).expect_said(&["no-such-host.invalid"]);
+}
+
+fn it_waits_for_a_server_that_appears() {
+    let address = unused_address();
+    let args = "-c 5 -n 100 -w 0s --wait-for-server 1m --format json";
+    let waiting = Loadgen::run(Some(&address), args).start();
+    waiting.stderr.wait_for("waiting");
+    let _server = ServerCommand::bare().listen(&address).start();
+    let finished = waiting.finish();
+    Report::read(finished.expect_code(0)).expect_all_good();
+    assert_eq!(finished.stderr.matches("waiting").count(), 1, "{finished}");
+}
+
+fn it_waits_no_longer_than_it_was_told() {
+    let address = unused_address();
+    let begin = Instant::now();
+    let failed = Loadgen::run(Some(&address), "-c 5 -d 1s --wait-for-server 300ms").finish();
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    failed.expect_code(1).expect_said(&[&address.to_string(), "did not answer"]);
+}
+
+fn a_server_that_goes_away_in_the_middle_is_counted_and_the_run_ends_in_time() {
+    let server = ServerCommand::bare().start();
+    let begin = Instant::now();
+    let load = Loadgen::run(Some(server.address()), "-c 20 -d 2s -w 0s -i 200ms --format json").start();
+    load.stderr.wait_for("p50");
+    // Killed, it says goodbye to nobody.
+    drop(server);
+    let finished = load.finish();
+    assert!(begin.elapsed() >= Duration::from_secs(2), "it ended before its time");
+    let report = Report::read(&finished);
+    assert!(report.count("errors.connect_refused") > 0, "{}", report.at("errors"));
+    let lost = report.count("errors.reset") + report.count("errors.closed");
+    assert!(lost > 0 && lost <= 20, "each client loses its connection once: {}", report.at("errors"));
+    assert!(report.count("requests.completed") > 0);
+    assert_eq!(report.at("interrupted"), false);
+    let elapsed = report.number("elapsed_s");
+    assert!((1.9..2.1).contains(&elapsed), "{elapsed}");
+    let silence = report.number("fairness.longest_silence_ns");
+    assert!(silence > 0.5e9, "nobody was served for most of the time: {silence}");
+}
+
+fn a_server_that_comes_back_is_found_again() {
+    let server = ServerCommand::bare().start();
+    let address = server.address().clone();
+    let load = Loadgen::run(Some(&address), "-c 10 -d 4s -w 0s -i 200ms --format json").start();
+    load.stderr.wait_for("p50");
+    drop(server);
+    load.stderr.wait_for(" 0/s");
+    let _again = ServerCommand::bare().listen(&address).start();
+    let report = Report::read(&load.finish());
+    let intervals = report.at("intervals").as_array().unwrap();
+    let completed: Vec<_> = intervals.iter().map(|part| part["completed"].as_u64().unwrap()).collect();
+    let gap = completed.iter().position(|count| *count == 0).expect("there was a gap");
+    assert!(completed[gap..].iter().any(|count| *count > 0), "{completed:?}");
+    assert_eq!(report.count("fairness.served"), 10);
+}
+
+fn a_reply_that_is_not_upper_case_is_a_mismatch() {
+    // Only the last byte of a message is wrong, and only the third client's.
+    let peer = Peer::start(|number, stream| {
+        converse(&stream, |bytes| {
+            bytes.make_ascii_uppercase();
+            if let (2, Some(last)) = (number, bytes.last_mut()) {
+                *last ^= 1;
+            }
+        })
+    });
+    let report = mismatches(&peer);
+    assert!(report.count("requests.completed") > 0, "the other clients go on");
+}
+
+fn a_swapped_reply_is_a_mismatch() {
+    // A right reply, to the request before.
+    let peer = Peer::start(|_, stream| {
+        let mut last = None;
+        converse(&stream, |bytes| {
+            bytes.make_ascii_uppercase();
+            let reply = last.replace(bytes.to_vec()).unwrap_or_else(|| bytes.to_vec());
+            bytes.copy_from_slice(&reply);
+        })
+    });
+    mismatches(&peer);
+}
+
+fn a_reply_that_is_too_long_is_a_mismatch() {
+    let peer = Peer::start(|_, stream| {
+        converse(&stream, |bytes| {
+            bytes.make_ascii_uppercase();
+            let _gone = (&stream).write_all(b"And another thing: ");
+        })
+    });
+    mismatches(&peer);
+}
+
+fn a_reply_that_is_cut_short_is_a_closed_connection() {
+    let peer = Peer::start(|_, stream| {
+        converse(&stream, |bytes| {
+            bytes.make_ascii_uppercase();
+            let _gone = (&stream).write_all(&bytes[..bytes.len() / 2]);
+            let _gone = stream.shutdown(Shutdown::Both);
+        })
+    });
+    let finished = Loadgen::run(Some(peer.address()), "-c 3 -d 500ms -w 0s --format json").finish();
+    let report = Report::read(finished.expect_code(4));
+    assert!(report.count("errors.closed") + report.count("errors.reset") > 0, "{}", report.at("errors"));
+    assert_eq!((report.count("errors.mismatch"), report.count("requests.completed")), (0, 0));
+    assert!(report.at("verdict.reasons").to_string().contains("no_replies"), "{}", report.at("verdict"));
+}
+
+fn a_reply_that_never_comes_is_a_timeout() {
+    let peer = Peer::start(|_, stream| ignore(&stream));
+    let args = "-c 3 -d 1s -w 0s --timeout 200ms --format json";
+    let report = Report::read(Loadgen::run(Some(peer.address()), args).finish().expect_code(4));
+    // A client that has lost a request connects anew and asks again.
+    assert!(report.count("errors.timeout") > 3, "{}", report.at("errors"));
+    assert_eq!(report.count("requests.completed"), 0);
+    assert_eq!(report.count("requests.failed"), report.count("requests.sent"));
+}
+
+fn too_many_connections_for_the_open_files_limit_fail_the_run_before_it_begins() {
+    let peer = Peer::start(|_, _| panic!("nobody connects"));
+    let begun = Loadgen::run(Some(peer.address()), "-c 500 -d 1s").with_open_files(100).finish();
+    begun.expect_code(1).expect_said(&["500 connections", "100", "open files", "ulimit -n", "-c "]);
+    assert_eq!(begun.stdout, "");
+}
+
+fn mismatches(peer: &Peer) -> Report {
+    let finished = Loadgen::run(Some(peer.address()), "-c 3 -d 500ms -w 0s --format json").finish();
+    let report = Report::read(finished.expect_code(4));
+    assert!(report.count("errors.mismatch") > 0, "{}", report.at("errors"));
+    assert!(report.at("first_mismatch").is_object());
+    report
+}
+
+/// An address that nobody listens on, and nobody else will choose at this moment.
+fn unused_address() -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").into()
+}

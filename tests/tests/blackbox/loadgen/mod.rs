@@ -1,0 +1,25 @@
+//! What the load generator does.
+
+use crate::behaviour::Group;
+
+mod command_line;
+mod failures;
+mod fairness;
+mod interruption;
+mod load;
+mod output;
+mod stall;
+mod talk;
+
+pub(crate) fn groups() -> Vec<Group> {
+    vec![
+        load::group(),
+        failures::group(),
+        fairness::group(),
+        stall::group(),
+        interruption::group(),
+        output::group(),
+        talk::group(),
+        command_line::group(),
+    ]
+}

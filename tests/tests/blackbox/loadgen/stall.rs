@@ -1,0 +1,43 @@
+//! Coordinated omission: a server that stands still is felt by everybody who would have come meanwhile.
+
+use std::{thread, time::Duration};
+
+use rustix::process::Signal;
+
+use crate::{
+    behaviour::group,
+    harness::{
+        ServerCommand,
+        load::{Loadgen, Report},
+    },
+};
+
+group! {
+    once {
+        a_stall_is_in_the_response_time_of_an_open_loop_and_not_in_the_service_time,
+    }
+}
+
+const STALL: Duration = Duration::from_millis(500);
+
+fn a_stall_is_in_the_response_time_of_an_open_loop_and_not_in_the_service_time() {
+    let server = ServerCommand::bare().start();
+    let args = "-c 20 -r 2k -d 3s -w 200ms -i 500ms --format json";
+    let load = Loadgen::run(Some(server.address()), args).start();
+    load.stderr.wait_for("p50");
+    server.signal(Signal::STOP);
+    thread::sleep(STALL);
+    server.signal(Signal::CONT);
+    let report = Report::read(load.finish().expect_code(0));
+    report.expect_all_good();
+    let stall_ns = STALL.as_nanos() as f64;
+    let at = |path: &str| report.number(&format!("latency_ns.{path}"));
+    assert!(at("response.max") > stall_ns * 0.8, "{}", at("response.max"));
+    // A sixth of all requests were due in the stall, half of them in its first half.
+    assert!(at("response.p90") > stall_ns * 0.2, "{}", at("response.p90"));
+    // Each client had but one request under way when it began: 20 of 6,000.
+    assert!(at("service.p99") < at("response.p90") / 2.0, "{}", at("service.p99"));
+    assert!(at("service.max") > stall_ns * 0.8, "{}", at("service.max"));
+    // All that was owed was sent.
+    assert_eq!(report.count("requests.completed"), 6000);
+}

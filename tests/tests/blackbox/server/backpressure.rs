@@ -1,0 +1,110 @@
+//! Clients that send and do not read: each is held, and none of them holds up anybody else.
+
+use std::{
+    sync::atomic::AtomicBool,
+    thread,
+    time::{Duration, Instant},
+};
+
+use server::mode::Mode;
+
+use crate::{
+    behaviour::group,
+    harness::{
+        Client, Server,
+        client::counting,
+        text::{expect_same, upper},
+    },
+};
+
+group! {
+    in every mode {
+        a_client_that_does_not_read_is_held_and_loses_nothing,
+        twenty_clients_that_do_not_read_cost_bounded_memory,
+        a_client_that_takes_nothing_is_cut_off_after_the_write_timeout,
+        a_slow_reader_that_goes_on_taking_is_not_cut_off,
+        forty_clients_that_never_read_leave_four_threads_free,
+    }
+}
+
+/// What the kernel's buffers on both ways may hold for one client (tcp(7), `tcp_rmem` and `tcp_wmem`), and more.
+const HELD_BY_THEN: usize = 64 << 20;
+
+fn a_client_that_does_not_read_is_held_and_loses_nothing(mode: &'static Mode) {
+    let server = Server::start(mode, &[]);
+    let client = server.connect();
+    let sent = client.push_until_held(HELD_BY_THEN);
+    server.expect_service();
+    client.finish_sending();
+    expect_same(&client.receive_to_end(), &upper(&counting(0, sent)));
+}
+
+fn twenty_clients_that_do_not_read_cost_bounded_memory(mode: &'static Mode) {
+    const CLIENTS: usize = 20;
+    const BYTES_FOR_EACH_CLIENT_MAX: u64 = 512 * 1024;
+    let mut server = Server::start(mode, &["--threads", "2"]);
+    let clients = server.connect_served(CLIENTS);
+    let before = server.process().memory_bytes();
+    for client in &clients {
+        client.push_until_held(HELD_BY_THEN);
+    }
+    let after = server.process().memory_bytes();
+    let grown = after.saturating_sub(before);
+    assert!(grown < CLIENTS as u64 * BYTES_FOR_EACH_CLIENT_MAX, "from {before} to {after} bytes");
+    server.expect_service();
+}
+
+fn a_client_that_takes_nothing_is_cut_off_after_the_write_timeout(mode: &'static Mode) {
+    let timeout = Duration::from_millis(500);
+    let server = Server::start(mode, &["--threads", "2", "--write-timeout", "500ms"]);
+    let neighbour = server.connect();
+    let deaf = server.connect();
+    let address = deaf.address().to_string();
+    let begin = Instant::now();
+    deaf.push_until(&AtomicBool::new(false));
+    assert!(begin.elapsed() >= timeout, "cut off after {:?} already", begin.elapsed());
+    deaf.expect_cut_off();
+    let line = server.log().wait_for("cut off");
+    assert!(line.contains(&address), "the line names the client {address}: {line}");
+    neighbour.exchange(b"I am still here");
+    drop(neighbour);
+    let stopped = server.stop();
+    assert_eq!(stopped.counted("write_timeouts"), 1);
+}
+
+fn a_slow_reader_that_goes_on_taking_is_not_cut_off(mode: &'static Mode) {
+    let timeout = Duration::from_secs(1);
+    let server = Server::start(mode, &["--write-timeout", "1s"]);
+    let client = Client::connect_narrow(server.address(), 64 * 1024);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| client.push_until(&stop));
+        let begin = Instant::now();
+        while begin.elapsed() < 3 * timeout {
+            // The server always has more to send than this, so it is never without a reader for long.
+            client.receive(256 * 1024);
+            thread::sleep(timeout / 20);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(server.log().count("cut off"), 0);
+    client.finish_sending();
+    client.receive_to_end();
+    assert_eq!(server.stop().counted("write_timeouts"), 0);
+}
+
+fn forty_clients_that_never_read_leave_four_threads_free(mode: &'static Mode) {
+    let server = Server::start(mode, &["--threads", "4"]);
+    let deaf: Vec<_> = (0..40).map(|_| Client::connect_narrow(server.address(), 4096)).collect();
+    thread::scope(|scope| {
+        for client in &deaf {
+            scope.spawn(|| client.push_until_held(HELD_BY_THEN));
+        }
+    });
+    let others = server.connect_served(8);
+    for _ in 0..50 {
+        for client in &others {
+            client.exchange(b"served all the same");
+        }
+    }
+}

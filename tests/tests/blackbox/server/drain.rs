@@ -1,0 +1,249 @@
+//! The end: SIGTERM and SIGINT let clients finish.
+
+use std::{thread, time::Duration};
+
+use common::Address;
+use rustix::process::Signal;
+use server::mode::Mode;
+
+use crate::{
+    behaviour::group,
+    harness::{
+        Client, Server, ServerCommand,
+        client::counting,
+        text::{expect_same, upper},
+        wait_until,
+    },
+};
+
+group! {
+    in every mode {
+        both_signals_drain_until_the_last_client_has_left,
+        newcomers_are_refused_during_the_drain,
+        what_was_received_before_is_echoed,
+        what_has_only_just_arrived_is_echoed,
+        what_a_slow_reader_has_not_taken_yet_is_delivered,
+        what_waits_for_the_work_is_echoed,
+        a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off,
+        a_client_that_left_before_its_echo_does_not_hold_up_the_drain,
+        idle_clients_do_not_hold_up_the_drain_once_they_close,
+        whoever_does_not_leave_is_cut_off_after_the_drain_timeout,
+        whoever_does_not_read_is_cut_off_after_the_drain_timeout,
+        a_second_signal_ends_it_at_once,
+        the_idle_timeout_does_not_cut_the_drain_short,
+        a_server_without_clients_ends_at_once,
+        it_drains_when_its_standard_input_ends_if_that_was_asked_for,
+    }
+}
+
+/// Far longer than a test waits: whoever ends within a test did not wait for it.
+const NEVER: [&str; 2] = ["--drain-timeout", "1h"];
+
+fn both_signals_drain_until_the_last_client_has_left(mode: &'static Mode) {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let mut server = Server::start(mode, &NEVER);
+        let mut clients = server.connect_served(3);
+        server.begin_drain(signal);
+        assert!(server.log().wait_for("draining").contains(name));
+        for client in &clients {
+            client.expect_end();
+        }
+        // Whoever leaves first ends nothing.
+        drop(clients.pop());
+        thread::sleep(Duration::from_millis(200));
+        assert!(server.process().is_running(), "it ended while clients were connected");
+        drop(clients);
+        let stopped = server.wait_for_exit();
+        stopped.finished.expect_code(0);
+        assert_eq!((stopped.counted("drained"), stopped.counted("cut_off")), (3, 0));
+    }
+}
+
+fn newcomers_are_refused_during_the_drain(mode: &'static Mode) {
+    let server = Server::start(mode, &NEVER);
+    let client = server.connect_served(1);
+    server.begin_drain(Signal::TERM);
+    wait_until("newcomers are refused", || Client::try_connect(server.address()).is_err());
+    drop(client);
+    server.wait_for_exit().finished.expect_code(0);
+}
+
+fn what_was_received_before_is_echoed(mode: &'static Mode) {
+    let server = Server::start(mode, &NEVER);
+    let clients = server.connect_served(20);
+    let bytes = counting(0, 30_000);
+    for client in &clients {
+        client.send(&bytes);
+    }
+    clients.iter().for_each(Client::wait_until_all_is_delivered);
+    server.terminate();
+    for client in &clients {
+        expect_same(&client.receive_to_end(), &upper(&bytes));
+    }
+    drop(clients);
+    server.wait_for_exit().finished.expect_code(0);
+}
+
+fn what_has_only_just_arrived_is_echoed(mode: &'static Mode) {
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    let socket = Address::Unix(folder.path().join("echo.sock"));
+    for _ in 0..15 {
+        let server = ServerCommand::new(mode).args(&NEVER).listen(&socket).start();
+        let clients = server.connect_served(300);
+        // While the server stands still, bytes and signal arrive at one and the same moment for it. What is
+        // sent to a unix socket is there when the sender goes on.
+        server.signal(Signal::STOP);
+        for client in &clients {
+            client.send(b"at the last moment");
+        }
+        server.terminate();
+        server.signal(Signal::CONT);
+        for client in clients {
+            expect_same(&client.receive_to_end(), b"AT THE LAST MOMENT");
+        }
+        server.wait_for_exit().finished.expect_code(0);
+    }
+}
+
+fn what_a_slow_reader_has_not_taken_yet_is_delivered(mode: &'static Mode) {
+    let server = Server::start(mode, &NEVER);
+    let client = Client::connect_narrow(server.address(), 16 * 1024);
+    let sent = client.push_until_held(64 << 20);
+    let mut received = Vec::new();
+    while client.undelivered_bytes() > 0 {
+        received.extend(client.receive(4096));
+    }
+    assert!(received.len() < sent, "nothing is in the slow reader's way");
+    server.begin_drain(Signal::TERM);
+    received.extend(client.receive_to_end());
+    expect_same(&received, &upper(&counting(0, sent)));
+    drop(client);
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(0);
+    assert_eq!(stopped.counted("bytes_sent"), sent as u64);
+}
+
+fn what_waits_for_the_work_is_echoed(mode: &'static Mode) {
+    for work in ["sleep:200ms", "block:200ms"] {
+        let server = ServerCommand::new(mode).args(&NEVER).args(&["--threads", "1", "--work", work]).start();
+        let clients = [server.connect(), server.connect()];
+        for client in &clients {
+            client.send(b"the first, ");
+            client.wait_until_all_is_delivered();
+        }
+        for client in &clients {
+            client.send(b"the second");
+            client.wait_until_all_is_delivered();
+        }
+        server.terminate();
+        for client in clients {
+            expect_same(&client.receive_to_end(), b"THE FIRST, THE SECOND");
+        }
+        server.wait_for_exit().finished.expect_code(0);
+    }
+}
+
+fn a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off(mode: &'static Mode) {
+    let server = Server::start(mode, &NEVER);
+    let client = server.connect_served(1).remove(0);
+    server.begin_drain(Signal::TERM);
+    client.expect_end();
+    // More than any buffer on the way holds: somebody takes it, and does not answer with a reset.
+    client.send(&counting(0, 16 << 20));
+    client.finish_sending();
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(0);
+    assert_eq!(stopped.counted("drained"), 1);
+}
+
+fn a_client_that_left_before_its_echo_does_not_hold_up_the_drain(mode: &'static Mode) {
+    let server = ServerCommand::new(mode).args(&NEVER).args(&["--work", "sleep:300ms"]).start();
+    let client = server.connect();
+    client.send(b"no time to wait");
+    client.wait_until_all_is_delivered();
+    server.terminate();
+    client.reset();
+    server.wait_for_exit().finished.expect_code(0);
+}
+
+fn idle_clients_do_not_hold_up_the_drain_once_they_close(mode: &'static Mode) {
+    let server = Server::start(mode, &NEVER);
+    let clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    server.begin_drain(Signal::TERM);
+    for client in &clients {
+        client.expect_end();
+    }
+    drop(clients);
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(0);
+    assert_eq!((stopped.counted("connections"), stopped.counted("drained")), (200, 200));
+}
+
+fn whoever_does_not_leave_is_cut_off_after_the_drain_timeout(mode: &'static Mode) {
+    let server = Server::start(mode, &["--drain-timeout", "300ms"]);
+    let clients = server.connect_served(3);
+    server.terminate();
+    // Two of the three see the end and leave.
+    for client in &clients[1..] {
+        client.expect_end();
+        client.finish_sending();
+    }
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(1);
+    assert_eq!((stopped.counted("cut_off"), stopped.counted("drained")), (1, 2));
+}
+
+fn whoever_does_not_read_is_cut_off_after_the_drain_timeout(mode: &'static Mode) {
+    let server = Server::start(mode, &["--threads", "1", "--drain-timeout", "300ms"]);
+    let deaf = server.connect();
+    deaf.push_until_held(64 << 20);
+    server.terminate();
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(1);
+    assert_eq!(stopped.counted("cut_off"), 1);
+}
+
+fn a_second_signal_ends_it_at_once(mode: &'static Mode) {
+    for second in [Signal::TERM, Signal::INT] {
+        let server = Server::start(mode, &NEVER);
+        let client = server.connect_served(1);
+        server.begin_drain(Signal::TERM);
+        client[0].expect_end();
+        server.signal(second);
+        server.wait_for_exit().finished.expect_code(1).expect_said(&["second signal"]);
+    }
+}
+
+fn the_idle_timeout_does_not_cut_the_drain_short(mode: &'static Mode) {
+    let mut server = ServerCommand::new(mode).args(&NEVER).args(&["--idle-timeout", "200ms"]).start();
+    let client = server.connect_served(1);
+    server.begin_drain(Signal::TERM);
+    client[0].expect_end();
+    thread::sleep(Duration::from_millis(600));
+    assert!(server.process().is_running(), "the client was not waited for");
+    drop(client);
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(0);
+    assert_eq!((stopped.counted("drained"), stopped.counted("idle_timeouts")), (1, 0));
+}
+
+fn a_server_without_clients_ends_at_once(mode: &'static Mode) {
+    let server = Server::start(mode, &NEVER);
+    drop(server.connect_served(5));
+    let stopped = server.stop();
+    assert_eq!(stopped.counted("connections"), 5);
+}
+
+fn it_drains_when_its_standard_input_ends_if_that_was_asked_for(mode: &'static Mode) {
+    let mut server = ServerCommand::new(mode).args(&NEVER).args(&["--stop-at-stdin-end"]).start();
+    let client = server.connect_served(1);
+    server.process().end_input();
+    client[0].expect_end();
+    drop(client);
+    server.wait_for_exit().finished.expect_code(0);
+
+    let mut server = Server::start(mode, &[]);
+    server.process().end_input();
+    server.expect_service();
+    server.stop();
+}

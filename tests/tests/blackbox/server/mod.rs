@@ -1,0 +1,37 @@
+//! What the server does.
+
+use crate::behaviour::Group;
+
+mod abuse;
+mod admission;
+mod backpressure;
+mod drain;
+mod echo;
+mod environment;
+mod exhaustion;
+mod half_close;
+mod listening;
+mod logs;
+mod quiet;
+mod timeouts;
+mod usage;
+mod work;
+
+pub(crate) fn groups() -> Vec<Group> {
+    vec![
+        echo::group(),
+        half_close::group(),
+        listening::group(),
+        backpressure::group(),
+        timeouts::group(),
+        admission::group(),
+        exhaustion::group(),
+        quiet::group(),
+        drain::group(),
+        abuse::group(),
+        work::group(),
+        logs::group(),
+        environment::group(),
+        usage::group(),
+    ]
+}

@@ -1,0 +1,97 @@
+//! `--work`: threads hide waiting, a blocking call in a coroutine stalls its neighbours, nothing hides computing.
+//!
+//! What is checked are orders and ratios: how long many clients take, measured by what they would take one
+//! after the other.
+
+use std::time::Duration;
+
+use server::mode::{Mode, Threads};
+
+use crate::{
+    behaviour::group,
+    harness::{
+        Server,
+        client::{exchange_all, timed},
+    },
+};
+
+group! {
+    in every mode {
+        a_reply_waits_for_its_work,
+        sleeping_clients_do_not_wait_for_each_other_while_a_thread_is_free,
+        a_thread_of_its_own_hides_blocking_and_few_threads_do_not,
+        computing_is_hidden_by_nothing,
+    }
+    once {
+        fifty_sleeping_tasks_sleep_at_once_on_one_thread,
+        a_blocking_call_in_a_task_stalls_its_neighbours,
+        four_pool_threads_block_for_eight_clients_in_two_rounds,
+    }
+}
+
+const NAP: Duration = Duration::from_millis(100);
+
+fn a_reply_waits_for_its_work(mode: &'static Mode) {
+    for work in ["sleep:100ms", "block:100ms"] {
+        let server = Server::start(mode, &["--work", work]);
+        let client = server.connect();
+        for _ in 0..2 {
+            assert!(timed(|| client.exchange(b"one read")) >= NAP);
+        }
+    }
+}
+
+fn sleeping_clients_do_not_wait_for_each_other_while_a_thread_is_free(mode: &'static Mode) {
+    const CLIENTS: u32 = 16;
+    let server = Server::start(mode, &["--threads", "16", "--work", "sleep:100ms"]);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let taken = timed(|| exchange_all(&clients, b"zzz"));
+    assert!(taken >= NAP && taken < NAP * CLIENTS / 2, "{taken:?} for {CLIENTS} clients");
+}
+
+fn a_thread_of_its_own_hides_blocking_and_few_threads_do_not(mode: &'static Mode) {
+    const CLIENTS: u32 = 12;
+    let server = Server::start(mode, &["--threads", "1", "--work", "block:100ms"]);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let taken = timed(|| exchange_all(&clients, b"zzz"));
+    match mode.threads {
+        Threads::PerConnection => assert!(taken < NAP * CLIENTS / 2, "{taken:?} for {CLIENTS} clients"),
+        Threads::Workers => assert!(taken >= NAP * CLIENTS, "{taken:?} for {CLIENTS} clients"),
+    }
+}
+
+fn computing_is_hidden_by_nothing(mode: &'static Mode) {
+    const CLIENTS: u32 = 10;
+    let work = Duration::from_millis(50);
+    let mut server = Server::start(mode, &["--threads", "4", "--work", "cpu:50ms"]);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let before = server.process().cpu_time();
+    exchange_all(&clients, b"think");
+    let used = server.process().cpu_time() - before;
+    // The kernel shows the time in steps.
+    let step = Duration::from_secs(1) / rustix::param::clock_ticks_per_second() as u32;
+    assert!(used + 2 * step >= work * CLIENTS, "{used:?} of CPU time for {CLIENTS} clients");
+}
+
+fn fifty_sleeping_tasks_sleep_at_once_on_one_thread() {
+    let taken = naps_of("tokio-task", 50, &["--threads", "1", "--work", "sleep:100ms"]);
+    assert!(taken < NAP * 50 / 5, "{taken:?}");
+}
+
+fn a_blocking_call_in_a_task_stalls_its_neighbours() {
+    let taken = naps_of("tokio-task", 5, &["--threads", "1", "--work", "block:100ms"]);
+    assert!(taken >= NAP * 5, "{taken:?}");
+}
+
+fn four_pool_threads_block_for_eight_clients_in_two_rounds() {
+    let taken = naps_of("thread-pool", 8, &["--threads", "4", "--work", "block:100ms"]);
+    assert!(taken >= NAP * 2 && taken < NAP * 6, "{taken:?}");
+}
+
+/// How long this mode takes for a request of each of so many clients.
+fn naps_of(mode: &str, clients: usize, args: &[&str]) -> Duration {
+    let mode = Mode::by_name(mode).expect("it is in the table");
+    let server = Server::start(mode, args);
+    let clients: Vec<_> = (0..clients).map(|_| server.connect()).collect();
+    timed(|| exchange_all(&clients, b"zzz"))
+}
