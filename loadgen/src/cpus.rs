@@ -18,6 +18,13 @@ pub struct Division {
 impl Division {
     /// Gives each load thread a CPU of its own as far as one is left for the server, which gets the others. None
     /// where there is only one.
+    ///
+    /// ```
+    /// use loadgen::cpus::Division;
+    ///
+    /// let division = Division::of(&[0, 1, 2, 3], 2).expect("there are several");
+    /// assert_eq!((division.server, division.load), (vec![0, 1], vec![2, 3]));
+    /// ```
     pub fn of(cpus: &[usize], load_threads: usize) -> Option<Self> {
         let most = cpus.len().checked_sub(1).filter(|most| *most > 0)?;
         let (server, load) = cpus.split_at(cpus.len() - load_threads.clamp(1, most));

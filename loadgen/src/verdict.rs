@@ -46,13 +46,15 @@ fn no_replies(report: &Report) -> Option<String> {
     (report.requests.completed == 0).then(|| "no request of the measured window got its reply".to_owned())
 }
 
+/// Every error of the run counts, not only the requests of the window that failed: clients that could not connect
+/// again had no request to fail.
 fn errors(report: &Report) -> Option<String> {
-    let failed = report.requests.failed;
-    let due = report.requests.completed + failed;
-    let share = failed as f64 / due.max(1) as f64;
+    let errors = report.errors.values().sum::<u64>().max(report.requests.failed);
+    let requests = report.requests.completed + report.requests.failed;
+    let share = errors as f64 / requests.max(1) as f64;
     (share > FAILED_SHARE_MAX).then(|| {
         format!(
-            "{failed} of {due} requests failed ({:.1}%; at most {:.1}% may)",
+            "{errors} errors beside {requests} requests ({:.1}%; at most {:.1}% may be)",
             share * 100.0,
             FAILED_SHARE_MAX * 100.0
         )

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Echo {
     session: Session,
     /// What the client has not taken yet.
     outbox: Option<Box<Outbox>>,
-    /// When something was last received, or taken while something was kept.
+    /// When the last echo was sent, or something was last taken while something was kept.
     last_progress: Instant,
     stage: Stage,
 }
@@ -114,7 +114,6 @@ impl Echo {
             };
             if self.stage != Stage::HalfClosed {
                 self.session.received += received as u64;
-                self.note_received();
                 let bytes = &mut buffer[..received];
                 bytes.make_ascii_uppercase();
                 let sleep = work.start();
@@ -162,9 +161,20 @@ impl Echo {
         }
     }
 
-    /// What a passed [`Echo::deadline`] means.
-    pub(crate) fn timed_out(&self) -> End {
-        if self.outbox.is_some() { End::WriteTimeout } else { End::IdleTimeout }
+    /// What it means that the [`Echo::deadline`] has passed, if it has: how the connection is to be ended.
+    pub(crate) fn time_out(&mut self, socket: BorrowedFd<'_>, now: Instant) -> Option<End> {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return None;
+        }
+        if self.outbox.is_some() {
+            return Some(End::WriteTimeout);
+        }
+        // A thread that was busy for long may not have come to its events yet.
+        if ioctl_fionread(socket).is_ok_and(|unread| unread > 0) {
+            self.last_progress = now;
+            return None;
+        }
+        Some(End::IdleTimeout)
     }
 
     /// Counts and logs the end.
@@ -204,6 +214,7 @@ impl Echo {
         };
         self.session.sent += sent as u64;
         if sent == bytes.len() {
+            self.note_echoed();
             return None;
         }
         self.last_progress = Instant::now();
@@ -216,8 +227,9 @@ impl Echo {
         self.outbox = Some(Box::new(Outbox { bytes: bytes.into(), sent: 0 }));
     }
 
-    /// The clock is read only where somebody asks when something was last received.
-    fn note_received(&mut self) {
+    /// The clock is read only where somebody asks since when the client has been idle. It is not while the server
+    /// works for it.
+    fn note_echoed(&mut self) {
         if self.session.service().config.idle_timeout.is_some() {
             self.last_progress = Instant::now();
         }

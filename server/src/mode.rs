@@ -51,6 +51,13 @@ impl Mode {
     }
 
     /// The mode of that name.
+    ///
+    /// ```
+    /// use server::mode::{DEFAULT, Mode};
+    ///
+    /// assert_eq!(Mode::by_name(DEFAULT).map(|mode| mode.name), Some("tokio-task"));
+    /// assert!(Mode::by_name("fibers").is_none());
+    /// ```
     pub fn by_name(name: &str) -> Option<&'static Mode> {
         MODES.iter().find(|mode| mode.name == name)
     }

@@ -1,20 +1,25 @@
 //! A thread for each connection, which waits in a blocking read: the simplest model.
 //!
 //! A blocked read cannot be told to drain, and need not be: the acceptor's thread half-closes an idle connection
-//! from outside, and its thread stays where it is until the client's end wakes it.
+//! from outside, and its thread stays where it is until the client's end wakes it. It must not do so while the thread
+//! has just received something, so it looks whether the thread is asleep in its read.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, AtomicU8, Ordering::SeqCst, fence},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, ioctl_fionread},
     net::{RecvFlags, SendFlags, Shutdown as ShutdownHow, SocketFlags, recv, send, shutdown, sockopt},
+    thread::gettid,
 };
 use slab::Slab;
 
@@ -49,33 +54,47 @@ type Registry = Mutex<Slab<Arc<Connection>>>;
 
 struct Connection {
     socket: OwnedFd,
-    stage: Mutex<Stage>,
+    /// One of the constants below.
+    stage: AtomicU8,
+    /// Its thread's id; 0 until it runs.
+    thread: AtomicI32,
     /// Here until the thread takes it. Its place must not be given to another before the socket is closed.
     session: Mutex<Option<Session>>,
 }
 
-/// Who may half-close the connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Its thread waits for bytes: the drain may.
-    Waiting,
-    /// Its thread has bytes to echo: only the thread may.
-    Busy,
-    /// It has been half-closed. What the client still sends is thrown away.
-    HalfClosed,
-}
+/// The connection's thread waits for bytes, or is about to: the drain may claim the connection.
+const WAITING: u8 = 0;
+/// Its thread has bytes to echo: nobody else touches the connection.
+const BUSY: u8 = 1;
+/// The drain looks whether the thread is asleep. The thread waits for its answer.
+const CLAIMED: u8 = 2;
+/// The drain has half-closed the connection. What the client still sends is thrown away.
+const HALF_CLOSED: u8 = 3;
+
+/// How long the drain rests before it looks again at threads that were awake.
+const DRAIN_REST: Duration = Duration::from_millis(1);
 
 fn run(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
     let registry = Arc::default();
     Acceptor::new(service, listeners).run(SocketFlags::empty(), |acceptor, newcomer| {
         start_or_wait(Connection::new(newcomer), &registry, acceptor, service);
     });
-    let connections: Vec<_> = lock(&registry).iter().map(|(_, connection)| Arc::clone(connection)).collect();
-    for connection in connections {
-        connection.drain();
-    }
+    drain(&registry, service);
     service.wait_until_drained();
     Ok(())
+}
+
+/// Half-closes every idle connection. The threads of the others see the shutdown themselves.
+fn drain(registry: &Registry, service: &Service) {
+    let mut left: Vec<_> = lock(registry).iter().map(|(_, connection)| Arc::clone(connection)).collect();
+    let deadline = service.drain_deadline().expect("the shutdown has begun");
+    loop {
+        left.retain(|connection| !connection.drain());
+        if left.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        thread::sleep(DRAIN_REST);
+    }
 }
 
 /// Starts the connection's thread. Where there is none to be had, the server is full.
@@ -122,20 +141,27 @@ impl Connection {
     fn new(newcomer: Newcomer) -> Arc<Self> {
         Arc::new(Self {
             socket: newcomer.socket,
-            stage: Mutex::new(Stage::Busy),
+            stage: AtomicU8::new(BUSY),
+            thread: AtomicI32::new(0),
             session: Mutex::new(Some(newcomer.session)),
         })
     }
 
-    /// Half-closes the connection if it is idle: everything that was received has been echoed. Its thread does
-    /// so itself if it is not, since it looks for the shutdown after it has said that it waits.
-    fn drain(&self) {
-        let mut stage = lock(&self.stage);
-        if *stage == Stage::Waiting && ioctl_fionread(&self.socket).is_ok_and(|unread| unread == 0) {
+    /// Half-closes the connection if it is idle: its thread is asleep in the read, and nothing is there to be
+    /// read. False if that cannot be told yet, because the thread is awake.
+    fn drain(&self) -> bool {
+        if self.stage.compare_exchange(WAITING, CLAIMED, SeqCst, SeqCst).is_err() {
+            return true;
+        }
+        // A thread that has received something but not taken over yet is awake: it cannot sleep in between.
+        let is_idle = is_asleep(self.thread.load(SeqCst))
+            && ioctl_fionread(&self.socket).is_ok_and(|unread| unread == 0);
+        if is_idle {
             // Where it fails the client is gone, which wakes the thread as well.
             _ = shutdown(&self.socket, ShutdownHow::Write);
-            *stage = Stage::HalfClosed;
         }
+        self.stage.store(if is_idle { HALF_CLOSED } else { WAITING }, SeqCst);
+        is_idle
     }
 
     /// Echoes until the end.
@@ -149,41 +175,50 @@ impl Connection {
                 return End::Failed(error);
             }
         }
+        self.thread.store(gettid().as_raw_nonzero().get(), SeqCst);
         let mut buffer = Buffer::new();
         loop {
-            *lock(&self.stage) = Stage::Waiting;
+            self.stage.store(WAITING, SeqCst);
+            fence(SeqCst);
             // Looked for after the thread has said that it waits: either it sees the shutdown here, or the drain
             // sees it waiting.
             if service.shutdown.begun().is_some() {
                 return self.finish(&mut buffer, session);
             }
-            let received = match recv(&self.socket, buffer.space(), RecvFlags::empty()) {
-                Ok((received, _)) => buffer.received(received),
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return End::IdleTimeout,
-                Err(error) => return End::Failed(error),
-            };
-            match (self.take_over(), received.is_empty()) {
-                (Stage::HalfClosed, true) => return End::Drained,
-                (Stage::HalfClosed, false) => return self.wait_for_end(&mut buffer),
-                (_, true) => return End::Closed,
-                (_, false) => {
-                    if let Err(end) = self.echo(received, session) {
+            let received = recv(&self.socket, buffer.space(), RecvFlags::empty());
+            let half_closed = self.take_over();
+            match received {
+                Ok((0, _)) => return if half_closed { End::Drained } else { End::Closed },
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) if half_closed => {
+                    return self.wait_for_end(&mut buffer);
+                }
+                Ok((received, _)) => {
+                    if let Err(end) = self.echo(buffer.received(received), session) {
                         return end;
                     }
                 }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return End::IdleTimeout,
+                Err(error) => return End::Failed(error),
             }
         }
     }
 
-    /// From now on, the drain leaves the connection to its thread. Returns how far it had come.
-    fn take_over(&self) -> Stage {
-        std::mem::replace(&mut *lock(&self.stage), Stage::Busy)
+    /// From now on, the drain leaves the connection to its thread, unless it has half-closed it already: true.
+    fn take_over(&self) -> bool {
+        loop {
+            match self.stage.compare_exchange(WAITING, BUSY, SeqCst, SeqCst) {
+                Err(HALF_CLOSED) => return true,
+                // Not asleep: the drain would take that for a sleep in the read.
+                Err(CLAIMED) => thread::yield_now(),
+                Ok(_) | Err(_) => return false,
+            }
+        }
     }
 
     /// The shutdown has begun: echoes what has been received, half-closes, and waits for the client's end.
     fn finish(&self, buffer: &mut Buffer, session: &mut Session) -> End {
-        if self.take_over() == Stage::HalfClosed {
+        if self.take_over() {
             return self.wait_for_end(buffer);
         }
         loop {
@@ -277,6 +312,14 @@ impl Buffer {
         }
         &mut self.space()[..bytes]
     }
+}
+
+/// Whether a thread of this process sleeps and can be interrupted (proc_pid_stat(5)). Where the system does not tell,
+/// it is taken to.
+fn is_asleep(thread: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/self/task/{thread}/stat")) else { return true };
+    // The name before the state is in parentheses, and may hold some.
+    stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with('S'))
 }
 
 /// No panic leaves what these locks guard half-done.

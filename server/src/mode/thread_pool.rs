@@ -419,13 +419,13 @@ impl Pool {
             if slot.activity != Activity::AtRest {
                 continue;
             }
-            let connection = slot.connection.as_ref().expect("a connection at rest is in its slot");
-            if connection.echo.deadline().is_some_and(|deadline| deadline <= now) {
-                let connection = state.slots.remove(key).connection.expect("seen above");
-                let end = connection.echo.timed_out();
-                connection.end(end);
-            } else {
-                state.arm(key);
+            let connection = slot.connection.as_mut().expect("a connection at rest is in its slot");
+            match connection.echo.time_out(connection.socket.as_fd(), now) {
+                None => state.arm(key),
+                Some(end) => {
+                    let connection = state.slots.remove(key).connection.expect("seen above");
+                    connection.end(end);
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ use std::{
     },
     task::{Context, Poll, ready},
     thread,
+    time::Instant,
 };
 
 use rustix::{io::Errno, net::SocketFlags};
@@ -237,16 +238,17 @@ impl Task {
             self.deadline = None;
             return Poll::Pending;
         };
-        let deadline = tokio::time::Instant::from_std(deadline);
+        let deadline = deadline.into();
         let timer = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if deadline <= tokio::time::Instant::now() {
-                return Poll::Ready(self.echo.timed_out());
+            if let Some(end) = self.echo.time_out(self.socket.as_fd(), Instant::now()) {
+                return Poll::Ready(end);
             }
-            timer.as_mut().reset(deadline);
+            let Some(deadline) = self.echo.deadline() else { break };
+            timer.as_mut().reset(deadline.into());
         }
         Poll::Pending
     }
