@@ -1,0 +1,17 @@
+#!/bin/sh
+# An open loop of 5,000 requests a second for ten seconds, in whose middle the server is stopped for 500 ms.
+# Prints the JSON report. Needs the release build.
+set -eu
+bin=$(dirname "$0")/../target/release
+ready=$(mktemp)
+"$bin/server" --listen 127.0.0.1:0 --mode "${MODE:-thread-pool}" >"$ready" 2>/dev/null &
+server=$!
+trap 'kill "$server"; rm -f "$ready"' EXIT
+until grep -q listening "$ready"; do :; done
+"$bin/loadgen" run "$(sed 's/listening on //' "$ready")" --connections 50 --rate 5k --duration 10s --quiet --format json &
+load=$!
+sleep 6 # the warm-up is one second
+kill -STOP "$server"
+sleep 0.5
+kill -CONT "$server"
+wait "$load"
