@@ -16,7 +16,7 @@ use rustix::{
     net::{SocketFlags, accept_with},
 };
 
-use crate::{args::WhenFull, listen::Listener, service::Service, session::Session, throttle::Throttle};
+use crate::{config::WhenFull, listen::Listener, service::Service, session::Session, throttle::Throttle};
 
 /// How long accepting rests when the system has run out of something, unless a connection ends before.
 pub(crate) const REST: Duration = Duration::from_millis(100);

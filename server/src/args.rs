@@ -1,4 +1,4 @@
-//! The command line: syntax only. What it means is in [`crate::config`].
+//! The command line: syntax only. What it means is in [`crate::setup`].
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use common::{
     units::{parse_positive_count, parse_positive_duration},
 };
 
-use crate::{mode, work::Work};
+use crate::{config::WhenFull, mode, work::Work};
 
 /// What stands under the flags in `--help`.
 pub const AFTER_HELP: &str = "\
@@ -95,13 +95,4 @@ pub struct Args {
     /// Begin the drain when stdin ends, so that the server goes when whoever started it goes
     #[arg(long, hide = true)]
     pub stop_at_stdin_end: bool,
-}
-
-/// What happens to those who come when the server is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum WhenFull {
-    /// Leave them in the listener's backlog until there is room
-    Wait,
-    /// Accept and close them at once
-    Reject,
 }

@@ -1,6 +1,6 @@
 //! A TCP server that echoes every byte in ASCII upper case, and whose concurrency model can be switched.
 //!
-//! `arguments -> config -> listeners -> mode`: [`main`] reads top-down as the table of contents. A [`mode`] is
+//! `arguments -> setup -> listeners -> mode`: [`main`] reads top-down as the table of contents. A [`mode`] is
 //! one file; what all modes share lies beside them: who may come in (`admission`), the echo over a non-blocking
 //! socket (`echo`), the simulated work ([`work`]), the drain ([`shutdown`], [`service`]) and what is counted
 //! (`session`). What differs between two modes is only how waiting is done.
@@ -20,6 +20,7 @@ pub mod mode;
 mod places;
 pub mod service;
 mod session;
+pub mod setup;
 pub mod shutdown;
 mod throttle;
 pub mod work;
@@ -27,8 +28,11 @@ pub mod work;
 pub use crate::args::Args;
 use crate::{
     config::Config,
+    limits::Limits,
     listen::Listener,
+    mode::Mode,
     service::{Service, Summary},
+    setup::{Setup, SetupError},
     shutdown::Shutdown,
 };
 
@@ -49,7 +53,7 @@ pub fn main(args: Args) -> ExitCode {
         Ok(_) => ExitCode::from(FAILED),
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::from(if error.is::<config::ConfigError>() { BAD_USAGE } else { FAILED })
+            ExitCode::from(if error.is::<SetupError>() { BAD_USAGE } else { FAILED })
         }
     }
 }
@@ -57,24 +61,28 @@ pub fn main(args: Args) -> ExitCode {
 fn run(args: Args) -> anyhow::Result<Summary> {
     let stop_at_stdin_end = args.stop_at_stdin_end;
     let open_files = common::limits::raise_open_files().context("cannot raise the open-files limit")?;
-    let config = Config::new(args, &limits::Limits::of_this_process(open_files))?;
+    let setup = Setup::new(args, Limits::of_this_process(open_files))?;
     let shutdown = Shutdown::new().context("cannot make the shutdown event")?;
     stop_on_signals(&shutdown).context("cannot install the signal handlers")?;
     if stop_at_stdin_end {
         shutdown.begin_at_stdin_end().context("cannot watch stdin")?;
     }
-    let listeners = listen::bind_all(&config)?;
-    config.log(open_files, &listeners);
+    let listeners = listen::bind_all(&setup.config)?;
+    setup.log(&listeners);
     listen::announce(&listeners).context("cannot print the addresses")?;
-    serve(config, listeners, shutdown)
+    serve(setup.mode, setup.config, listeners, shutdown)
 }
 
-/// Serves what the listeners accept, in the configured mode, until the shutdown and its drain are over.
+/// Serves what the listeners accept, in that mode, until the shutdown and its drain are over.
 ///
 /// # Errors
 /// When the mode cannot start: its threads, its event queue or its runtime could not be made.
-pub fn serve(config: Config, listeners: Vec<Listener>, shutdown: Shutdown) -> anyhow::Result<Summary> {
-    let mode = config.mode;
+pub fn serve(
+    mode: &Mode,
+    config: Config,
+    listeners: Vec<Listener>,
+    shutdown: Shutdown,
+) -> anyhow::Result<Summary> {
     let service = Arc::new(Service::new(config, shutdown).context("cannot make the server's events")?);
     mode.run(listeners, &service).with_context(|| format!("mode {} cannot start", mode.name))?;
     Ok(service.finish())

@@ -26,7 +26,7 @@ use slab::Slab;
 use super::{Mode, Threads};
 use crate::{
     admission::{Acceptor, Newcomer},
-    args::WhenFull,
+    config::WhenFull,
     listen::Listener,
     service::Service,
     session::{End, Session},
