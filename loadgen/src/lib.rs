@@ -18,6 +18,7 @@ pub mod client;
 pub mod clock;
 pub mod control;
 pub mod cpus;
+pub mod error;
 pub mod failure;
 pub mod fairness;
 pub mod human;

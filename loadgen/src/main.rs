@@ -13,10 +13,11 @@ use clap::{CommandFactory, Parser};
 use common::{generate, limits, log};
 use loadgen::{
     args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs},
+    error::RunError,
     plan::{Plan, PlanError},
     progress::Progress,
     report::{Status, table},
-    run::{self, Finished, RunError},
+    run::{self, Finished},
     show, talk,
 };
 

@@ -13,9 +13,9 @@ use rustix::{
 };
 
 use crate::{
+    error::RunError,
     failure::Failure,
     progress::Progress,
-    run::RunError,
     socket::{Attempt, Target},
 };
 
@@ -23,6 +23,7 @@ use crate::{
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 /// How long one such attempt may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Resolves an address. Where it stands for several, or where the server is awaited with some patience, the
 /// first one counts that a connection can be made to.
 ///

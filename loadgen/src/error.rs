@@ -1,0 +1,36 @@
+//! Why a run could not be made, where the caller has to tell the cases apart.
+
+use common::signal::Termination;
+
+/// Why a run could not be made, where the caller has to tell.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// A signal came before the load.
+    #[error("interrupted before the load began")]
+    Interrupted(Termination),
+    /// Not a single client could connect.
+    #[error(
+        "no client could connect to {targets}: {reason} ({count} of {clients}); is the server running? \
+         --wait-for-server 10s waits for it"
+    )]
+    NobodyConnected {
+        /// The targets.
+        targets: String,
+        /// The most frequent failure.
+        reason: String,
+        /// How often it was seen.
+        count: u64,
+        /// All clients.
+        clients: u32,
+    },
+    /// The server did not appear.
+    #[error("{target} did not answer within {waited}: {reason}")]
+    NoServer {
+        /// The target.
+        target: String,
+        /// For how long it was awaited.
+        waited: String,
+        /// The last attempt's error.
+        reason: String,
+    },
+}
