@@ -7,6 +7,7 @@ use std::{
 };
 
 use common::Address;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::{
     io::Errno,
     net::{
@@ -72,6 +73,10 @@ impl Target {
             Target::Tcp(address) => {
                 sockopt::set_tcp_nodelay(&socket, true)?;
                 if source > 0 {
+                    // The port is chosen when the socket connects: it may then be one that is in use towards
+                    // another server, or rests after a connection (ip(7)).
+                    nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)
+                        .map_err(|error| Errno::from_raw_os_error(error as i32))?;
                     bind(&socket, &SocketAddr::new(source_address(source), 0))?;
                 }
                 connect(&socket, address)

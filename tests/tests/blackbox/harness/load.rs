@@ -59,6 +59,11 @@ impl Loadgen {
         self
     }
 
+    pub(crate) fn with_few_local_ports(mut self) -> Self {
+        self.command = machine::with_few_local_ports(&mut self.command);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Running {
         Running::start(&mut self.command)
     }

@@ -59,6 +59,18 @@ pub(crate) fn with_thread_limit(command: &mut Command, limit: u32) -> Command {
     }
 }
 
+/// A network of its own for one process.
+pub(crate) fn own_network() -> Result<(), String> {
+    works(&mut with_few_local_ports(&mut Command::new("true")))
+}
+
+/// The command in a network of its own, which is one loopback device whose addresses have 100 ports each.
+pub(crate) fn with_few_local_ports(command: &mut Command) -> Command {
+    let set_up =
+        "ip link set lo up && echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
+    before(&["unshare", "--user", "--map-root-user", "--net", "sh", "-c", set_up, "sh"], command)
+}
+
 /// The command with another in front of it that starts it.
 fn before(front: &[&str], command: &Command) -> Command {
     let mut all = Command::new(front[0]);

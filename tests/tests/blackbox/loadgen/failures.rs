@@ -13,6 +13,7 @@ use crate::{
     harness::{
         ServerCommand,
         load::{Loadgen, Peer, Report, converse, ignore},
+        machine,
     },
 };
 
@@ -30,6 +31,9 @@ group! {
         a_reply_that_is_cut_short_is_a_closed_connection,
         a_reply_that_never_comes_is_a_timeout,
         too_many_connections_for_the_open_files_limit_fail_the_run_before_it_begins,
+        where_local_ports_run_out_other_loopback_addresses_have_more needs machine::own_network,
+        too_many_connections_for_the_local_ports_fail_the_run_before_it_begins needs machine::own_network,
+        ports_that_rest_after_a_connection_do_not_stop_a_churn needs machine::own_network,
     }
 }
 
@@ -171,6 +175,32 @@ fn too_many_connections_for_the_open_files_limit_fail_the_run_before_it_begins()
     let begun = Loadgen::run(Some(peer.address()), "-c 500 -d 1s").with_open_files(100).finish();
     begun.expect_code(1).expect_said(&["500 connections", "100", "open files", "ulimit -n", "-c "]);
     assert_eq!(begun.stdout, "");
+}
+
+fn where_local_ports_run_out_other_loopback_addresses_have_more() {
+    let report = Loadgen::run(None, "-c 500 -d 1s -w 0s").with_few_local_ports().report();
+    report.expect_all_good();
+    assert_eq!(report.count("fairness.served"), 500);
+}
+
+fn too_many_connections_for_the_local_ports_fail_the_run_before_it_begins() {
+    // There is only one IPv6 loopback address.
+    let run =
+        Loadgen::run(Some(&"[::1]:9".parse().expect("an address")), "-c 500 -d 1s").with_few_local_ports();
+    run.finish().expect_code(1).expect_said(&[
+        "500 connections",
+        "local ports",
+        "ip_local_port_range",
+        "-c ",
+    ]);
+}
+
+fn ports_that_rest_after_a_connection_do_not_stop_a_churn() {
+    // Each connection leaves its port waiting (TIME_WAIT), and there are far more connections than ports.
+    let report =
+        Loadgen::run(None, "-c 20 -n 2k -w 0s --requests-per-connection 1").with_few_local_ports().report();
+    report.expect_all_good();
+    assert!(report.count("latency_ns.connect.count") >= 2_000);
 }
 
 fn mismatches(peer: &Peer) -> Report {
