@@ -1,6 +1,6 @@
 //! Logs go to stderr: text for people, JSON for machines.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -25,12 +25,31 @@ pub fn start(format: LogFormat) -> Result<(), String> {
         }
         _ => EnvFilter::new("info"),
     };
-    let builder =
-        tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
+    let builder = tracing_subscriber::fmt().with_writer(|| Stderr).with_env_filter(filter).with_target(false);
     // A second start in one process (tests) keeps the first.
     let _already_started = match format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// Stderr, as far as it can be written to. tracing-subscriber would say on stderr that stderr cannot be written to,
+/// which is a panic.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a line to stderr, if that can be written to: a disk may be full, and whoever has read may be gone.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    _ = writeln!(io::stderr(), "{line}");
 }

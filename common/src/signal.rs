@@ -1,9 +1,14 @@
 //! SIGINT and SIGTERM: the first asks for a clean end, the second ends the process at once.
 
-use std::{io, thread};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
 
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
+    flag,
     iterator::Signals,
 };
 
@@ -34,27 +39,31 @@ impl Termination {
     }
 }
 
-/// Calls `first` with the first SIGINT or SIGTERM that arrives, and `second` with the next one.
-/// Both run on a thread of their own, so they may block, log and exit.
+/// Calls `first` with the first SIGINT or SIGTERM that arrives, on a thread of its own, so that it may block and log.
+/// The next one ends the process at once with the exit code that `second` gives, whatever its threads do.
 ///
 /// # Errors
 /// When the handlers or the thread cannot be installed.
 pub fn on_termination(
     first: impl FnOnce(Termination) + Send + 'static,
-    second: impl FnOnce(Termination) + Send + 'static,
+    second: impl Fn(Termination) -> u8,
 ) -> io::Result<()> {
+    let seen = Arc::new(AtomicBool::new(false));
+    for (number, termination) in [(SIGINT, Termination::Interrupt), (SIGTERM, Termination::Terminate)] {
+        // In this order: the first signal finds the flag unset, and sets it.
+        flag::register_conditional_shutdown(number, second(termination).into(), Arc::clone(&seen))?;
+    }
+    for number in [SIGINT, SIGTERM] {
+        flag::register(number, Arc::clone(&seen))?;
+    }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("signals".to_owned()).stack_size(128 * 1024).spawn(move || {
-        let mut arrived = signals.forever().map(|signal| match signal {
-            SIGINT => Termination::Interrupt,
-            _ => Termination::Terminate,
-        });
-        if let Some(signal) = arrived.next() {
-            first(signal);
+        match signals.forever().next() {
+            Some(SIGINT) => first(Termination::Interrupt),
+            Some(_) => first(Termination::Terminate),
+            None => {}
         }
-        if let Some(signal) = arrived.next() {
-            second(signal);
-        }
+        // The handlers stay installed: they are what the second signal meets.
     })?;
     Ok(())
 }

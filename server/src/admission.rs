@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -26,6 +26,8 @@ pub(crate) const REST: Duration = Duration::from_millis(100);
 pub(crate) struct Acceptor {
     service: Arc<Service>,
     listeners: Vec<Listener>,
+    /// Which listener is looked at first the next time, so that none takes every place that gets free.
+    first: AtomicUsize,
     exhausted: AtomicBool,
     log_turned_away: Throttle,
     log_full: Throttle,
@@ -62,6 +64,7 @@ impl Acceptor {
         Self {
             service: Arc::clone(service),
             listeners,
+            first: AtomicUsize::new(0),
             exhausted: AtomicBool::new(false),
             log_turned_away: Throttle::new(1),
             log_full: Throttle::new(1),
@@ -69,9 +72,10 @@ impl Acceptor {
         }
     }
 
-    /// The listeners, in the order of their indices.
-    pub(crate) fn listeners(&self) -> &[Listener] {
-        &self.listeners
+    /// The listeners' indices, each time beginning with another one.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
+        let (count, first) = (self.listeners.len(), self.first.fetch_add(1, SeqCst));
+        (0..count).map(move |offset| first.wrapping_add(offset) % count)
     }
 
     /// Accepts one newcomer of the listener with this index; `flags` are for its socket.
@@ -134,7 +138,8 @@ impl Acceptor {
         }
     }
 
-    /// Accepts for the last time: those who are in the backlog have connected, so they are served.
+    /// Accepts for the last time: those who are in the backlog have connected, so they are served as far as there is
+    /// room.
     pub(crate) fn accept_last(&self, flags: SocketFlags) -> Vec<Newcomer> {
         let mut last = Vec::new();
         for listener in 0..self.listeners.len() {
@@ -157,7 +162,7 @@ impl Acceptor {
 
     /// Accepts from the first listener that has somebody.
     fn accept_any(&self, flags: SocketFlags) -> Accepted {
-        (0..self.listeners.len())
+        self.in_turn()
             .map(|listener| self.accept(listener, flags))
             .find(|accepted| !matches!(accepted, Accepted::Nobody))
             .unwrap_or(Accepted::Nobody)

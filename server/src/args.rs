@@ -77,7 +77,7 @@ pub struct Args {
     pub work: Work,
 
     /// Connections that the kernel keeps for a listener before they are accepted (capped by net.core.somaxconn)
-    #[arg(long, value_name = "N", env = "SERVER_BACKLOG", default_value = "4096", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", env = "SERVER_BACKLOG", default_value = "4096", value_parser = parse_backlog)]
     pub backlog: i32,
 
     /// Let other processes listen on the same port (SO_REUSEPORT)
@@ -95,4 +95,9 @@ pub struct Args {
     /// Begin the drain when stdin ends, so that the server goes when whoever started it goes
     #[arg(long, hide = true)]
     pub stop_at_stdin_end: bool,
+}
+
+fn parse_backlog(text: &str) -> Result<i32, String> {
+    let backlog = parse_positive_count(text)?;
+    i32::try_from(backlog).map_err(|_| format!("it can be at most {}", i32::MAX))
 }

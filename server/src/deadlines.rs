@@ -15,6 +15,11 @@ impl Deadlines {
         self.entries.push(Reverse((deadline, key)));
     }
 
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.entries.peek().map(|Reverse((deadline, _))| *deadline)
@@ -27,6 +32,12 @@ impl Deadlines {
             return None;
         }
         self.entries.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+impl FromIterator<(Instant, usize)> for Deadlines {
+    fn from_iter<T: IntoIterator<Item = (Instant, usize)>>(entries: T) -> Self {
+        Self { entries: entries.into_iter().map(Reverse).collect() }
     }
 }
 

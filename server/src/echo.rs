@@ -120,6 +120,8 @@ impl Echo {
                 match sleep {
                     Some(duration) if sleeper == Sleeper::Timer => {
                         self.keep(bytes);
+                        // The client cannot take anything before the sleep is over.
+                        self.last_progress = Instant::now() + duration;
                         return Next::Sleep(duration);
                     }
                     Some(duration) => std::thread::sleep(duration),
@@ -161,20 +163,31 @@ impl Echo {
         }
     }
 
-    /// What it means that the [`Echo::deadline`] has passed, if it has: how the connection is to be ended.
-    pub(crate) fn time_out(&mut self, socket: BorrowedFd<'_>, now: Instant) -> Option<End> {
+    /// What follows when the [`Echo::deadline`] has passed: the end, or another visit. None if it has not passed, or
+    /// the client did do something meanwhile.
+    pub(crate) fn time_out(&mut self, socket: BorrowedFd<'_>, now: Instant) -> Option<Next> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
         if self.outbox.is_some() {
-            return Some(End::WriteTimeout);
+            // A socket is reported writable only when a third of its buffer is free. A slow client may have taken
+            // less than that, and then the socket takes as much.
+            let progress_before = self.last_progress;
+            return match self.flush(socket) {
+                Some(Next::Writable) if self.last_progress == progress_before => {
+                    Some(Next::End(End::WriteTimeout))
+                }
+                Some(Next::Writable) => None,
+                Some(next) => Some(next),
+                None => Some(Next::Turn),
+            };
         }
         // A thread that was busy for long may not have come to its events yet.
         if ioctl_fionread(socket).is_ok_and(|unread| unread > 0) {
             self.last_progress = now;
             return None;
         }
-        Some(End::IdleTimeout)
+        Some(Next::End(End::IdleTimeout))
     }
 
     /// Counts and logs the end.

@@ -45,7 +45,7 @@ const BAD_USAGE: u8 = 2;
 /// (including a drain that had to cut connections off), 2 on bad usage.
 pub fn main(args: Args) -> ExitCode {
     if let Err(error) = common::log::start(args.log_format) {
-        eprintln!("error: {error}");
+        common::log::say(format_args!("error: {error}"));
         return ExitCode::from(BAD_USAGE);
     }
     match run(args) {
@@ -91,11 +91,5 @@ pub fn serve(
 /// The first SIGINT or SIGTERM begins the drain; the second ends the process at once.
 fn stop_on_signals(shutdown: &Shutdown) -> std::io::Result<()> {
     let shutdown = shutdown.clone();
-    common::signal::on_termination(
-        move |signal| shutdown.begin(signal.name()),
-        |_| {
-            tracing::warn!("second signal: ending at once");
-            std::process::exit(FAILED.into());
-        },
-    )
+    common::signal::on_termination(move |signal| shutdown.begin(signal.name()), |_| FAILED)
 }

@@ -83,9 +83,10 @@ fn bind_tcp(address: SocketAddr, config: &Config) -> anyhow::Result<Listener> {
     if address.is_ipv6() {
         socket.set_only_v6(shares_port_with_v4(address.port(), &config.listen))?;
     }
-    // Accepted sockets inherit these from the listener, which saves three calls for each connection. An echo
-    // must not wait for more data to send (Nagle); urgent data is echoed in its place like any other; a client
-    // that vanished without a word is found out.
+    // Accepted sockets inherit these from the listener, which saves three calls for each connection. An echo must not
+    // wait for more data to send (Nagle); urgent data is echoed in its place like any other, though a tokio task may see
+    // what follows it only with the next bytes, as tokio's own reads do; a client that vanished without a word is
+    // found out.
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
     socket.set_keepalive(true)?;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Some(what) => match generate::write(what, command(), &mut std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: cannot write to stdout: {error}");
+                common::log::say(format_args!("error: cannot write to stdout: {error}"));
                 ExitCode::FAILURE
             }
         },

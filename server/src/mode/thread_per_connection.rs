@@ -262,13 +262,20 @@ impl Connection {
             thread::sleep(duration);
         }
         let mut unsent = &bytes[..];
+        let mut time_is_over = false;
         while !unsent.is_empty() {
             match send(&self.socket, unsent, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(sent) => {
                     session.sent += sent as u64;
                     unsent = &unsent[sent..];
+                    time_is_over = false;
                 }
-                Err(Errno::AGAIN) => self.wait_until_writable(session.service().config.write_timeout)?,
+                Err(Errno::AGAIN) if time_is_over => return Err(End::WriteTimeout),
+                Err(Errno::AGAIN) => {
+                    // A socket is reported writable only when a third of its buffer is free. A slow client may have
+                    // taken less than that, and then the socket takes as much: it is tried once more.
+                    time_is_over = !self.wait_until_writable(session.service().config.write_timeout)?;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(End::Failed(error)),
             }
@@ -276,13 +283,13 @@ impl Connection {
         Ok(())
     }
 
-    /// A blocking send would do as well, but for its timeout: it starts again for what is left over.
-    fn wait_until_writable(&self, write_timeout: Duration) -> Result<(), End> {
+    /// False if the time was over before. A blocking send would do as well, but for its timeout: it starts again for
+    /// what is left over.
+    fn wait_until_writable(&self, write_timeout: Duration) -> Result<bool, End> {
         let timeout = Timespec::try_from(write_timeout).expect("no configured time is longer than a year");
         loop {
             match poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&timeout)) {
-                Ok(0) => return Err(End::WriteTimeout),
-                Ok(_) => return Ok(()),
+                Ok(ready) => return Ok(ready > 0),
                 // The server's own signals: the first begins the drain, the second ends the process.
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(End::Failed(error)),

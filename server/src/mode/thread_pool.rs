@@ -344,7 +344,7 @@ impl Pool {
     /// Accepts from every listener until nobody is there or others should have their turn.
     fn accept_some(&self, acceptor: &Acceptor) -> Accepting {
         let mut turns = 0..ACCEPTS_PER_TURN;
-        for listener in 0..acceptor.listeners().len() {
+        for listener in acceptor.in_turn() {
             loop {
                 if turns.next().is_none() {
                     return Accepting::Busy { again: true };
@@ -422,10 +422,11 @@ impl Pool {
             let connection = slot.connection.as_mut().expect("a connection at rest is in its slot");
             match connection.echo.time_out(connection.socket.as_fd(), now) {
                 None => state.arm(key),
-                Some(end) => {
+                Some(Next::End(end)) => {
                     let connection = state.slots.remove(key).connection.expect("seen above");
                     connection.end(end);
                 }
+                Some(_) => state.enqueue(key),
             }
         }
     }
@@ -483,6 +484,11 @@ impl State {
         {
             slot.armed = Some(deadline);
             self.deadlines.push(deadline, key);
+            // Entries of connections that are gone would stay until they are due.
+            if self.deadlines.len() > 2 * self.slots.len() + 64 {
+                let armed = self.slots.iter().filter_map(|(key, slot)| Some((slot.armed?, key)));
+                self.deadlines = armed.collect();
+            }
         }
     }
 

@@ -244,8 +244,13 @@ impl Task {
             timer.as_mut().reset(deadline);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if let Some(end) = self.echo.time_out(self.socket.as_fd(), Instant::now()) {
-                return Poll::Ready(end);
+            match self.echo.time_out(self.socket.as_fd(), Instant::now()) {
+                None => {}
+                Some(Next::End(end)) => return Poll::Ready(end),
+                Some(next) => {
+                    self.next = next;
+                    cx.waker().wake_by_ref();
+                }
             }
             let Some(deadline) = self.echo.deadline() else { break };
             timer.as_mut().reset(deadline.into());

@@ -71,6 +71,11 @@ pub(crate) fn with_few_local_ports(command: &mut Command) -> Command {
     before(&["unshare", "--user", "--map-root-user", "--net", "sh", "-c", set_up, "sh"], command)
 }
 
+/// The command with a standard error that takes nothing, like a file on a full disk.
+pub(crate) fn with_full_stderr(command: &mut Command) -> Command {
+    before(&["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"], command)
+}
+
 /// The command with another in front of it that starts it.
 fn before(front: &[&str], command: &Command) -> Command {
     let mut all = Command::new(front[0]);

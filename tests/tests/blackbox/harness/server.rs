@@ -86,6 +86,11 @@ impl ServerCommand {
         self
     }
 
+    pub(crate) fn with_full_stderr(mut self) -> Self {
+        self.command = machine::with_full_stderr(&mut self.command);
+        self
+    }
+
     pub(crate) fn without_privileged_ports(mut self) -> Self {
         self.command = machine::without_privileged_ports(&mut self.command);
         self

@@ -15,6 +15,7 @@ group! {
         debug_shows_a_span_for_each_connection,
         json_lines_are_json,
         standard_output_has_the_addresses_and_nothing_else,
+        a_log_that_cannot_be_written_ends_nothing,
     }
 }
 
@@ -101,4 +102,10 @@ fn standard_output_has_the_addresses_and_nothing_else(mode: &'static Mode) {
     };
     server.expect_service();
     assert_eq!(server.stop().finished.stdout, expected);
+}
+
+fn a_log_that_cannot_be_written_ends_nothing(mode: &'static Mode) {
+    let server = ServerCommand::new(mode).with_full_stderr().start();
+    server.expect_service();
+    server.stop();
 }
