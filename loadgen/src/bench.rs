@@ -81,6 +81,8 @@ pub struct Bench {
     pub clock: Clock,
     /// What the clock showed when it was last read.
     pub now_ns: u64,
+    /// When the thread's last wait ended: what it handles since then was there by then.
+    pub woken_ns: u64,
     /// Where the sockets are registered.
     pub epoll: OwnedFd,
     /// The plan, as clients need it.

@@ -54,6 +54,9 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     log::start(log::LogFormat::Text).map_err(anyhow::Error::msg)?;
     let plan = Plan::new(args.request()?, limits::usable_cpus())?;
+    if let Some(path) = &args.output.output {
+        check_writable(path)?;
+    }
     let mut progress = Progress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, &mut progress)?;
     let OutputArgs { format, output } = &args.output;
@@ -100,14 +103,26 @@ fn print(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells before a run whether its report can be written there.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(());
+    }
+    let probe = tempfile::tempfile_in(folder(path));
+    probe.map(drop).with_context(|| format!("no report can be written to {}", path.display()))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     // A device or a pipe is written to, not replaced.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::write(path, text);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let readable = Permissions::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder(path))?;
     file.write_all(text)?;
     file.persist(path)?;
     Ok(())

@@ -19,8 +19,10 @@ use crate::plan::OwnServerPlan;
 
 /// From the start to the line that says where it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the end of its standard input to its own end. It is more than the server's default for its drain.
-const END_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the server may wait for clients at its end: all of ours have gone by then.
+const DRAIN_TIMEOUT: &str = "1s";
+/// From the end of its standard input to its own end. It is more than its drain takes.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 const END_POLL: Duration = Duration::from_millis(5);
 
 /// A server process. It ends with this value, and also with this process, however that ends: its standard input
@@ -57,6 +59,7 @@ impl OwnServer {
         let executable = env::current_exe().context("the path of this program is not known")?;
         let mut command = Command::new(executable);
         command.args(["server", "--stop-at-stdin-end", "--listen", "127.0.0.1:0", "--mode", plan.mode]);
+        command.args(["--drain-timeout", DRAIN_TIMEOUT]);
         if let Some(work) = &plan.work {
             command.args(["--work", work]);
         }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use common::log;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
@@ -46,7 +47,7 @@ impl Progress {
     pub fn say(&mut self, text: &str) {
         match &self.show {
             Show::Nothing => {}
-            Show::Lines => eprintln!("{text}"),
+            Show::Lines => log::say(format_args!("{text}")),
             Show::Terminal(bar) => bar.println(text),
         }
     }
@@ -87,7 +88,9 @@ impl Progress {
         );
         match &self.show {
             Show::Nothing => {}
-            Show::Lines => eprintln!("{:>7.1}s {text}", interval.t_s + self.interval.as_secs_f64()),
+            Show::Lines => {
+                log::say(format_args!("{:>7.1}s {text}", interval.t_s + self.interval.as_secs_f64()));
+            }
             Show::Terminal(bar) => bar.set_message(text),
         }
     }

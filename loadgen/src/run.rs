@@ -105,8 +105,7 @@ impl Interruption {
             }
         };
         // The server of its own ends too: its standard input is then at its end.
-        let second = |termination: Termination| std::process::exit(termination.exit_code().into());
-        common::signal::on_termination(first, second).context("signals cannot be handled")?;
+        common::signal::on_termination(first, Termination::exit_code).context("signals cannot be handled")?;
         Ok(Self { clock, control, signal })
     }
 

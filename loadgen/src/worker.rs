@@ -34,8 +34,8 @@ use crate::{
     timers::Timers,
 };
 
-/// After the window's end, replies are awaited for at most so long.
-const GRACE: Duration = Duration::from_secs(2);
+/// After an interruption, replies are awaited for at most so long.
+const INTERRUPTED_GRACE: Duration = Duration::from_millis(500);
 /// Connection attempts that a thread has under way at once: enough to hide the time they take, few enough for
 /// a server's backlog.
 const CONNECTING_MAX: usize = 128;
@@ -169,6 +169,7 @@ impl Worker {
         let bench = Bench {
             clock: task.clock,
             now_ns: task.clock.now_ns(),
+            woken_ns: 0,
             epoll,
             rules: Rules::new(plan),
             targets: task.targets.clone(),
@@ -225,6 +226,7 @@ impl Worker {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => unreachable!("epoll_wait with valid arguments fails only by a signal: {error}"),
             }
+            self.bench.woken_ns = self.bench.read_clock();
             for event in &events {
                 self.on_event(*event);
             }
@@ -278,7 +280,8 @@ impl Worker {
         }
         if let Some(stop_ns) = self.task.control.stop_ns() {
             let window = &mut self.bench.window;
-            window.end_ns = window.end_ns.min(stop_ns);
+            // Not before now: what was due since the order came has been begun, and belongs to the window.
+            window.end_ns = window.end_ns.min(stop_ns.max(self.bench.now_ns));
             window.start_ns = window.start_ns.min(window.end_ns);
         }
     }
@@ -319,7 +322,10 @@ impl Worker {
             }
             if now_ns >= self.bench.window.end_ns || self.is_spent() {
                 self.cpu_ns = thread_cpu_ns() - self.cpu_ns_at_start;
-                let grace_ns = nanoseconds(self.task.plan.timeout.min(GRACE));
+                let timeout = self.task.plan.timeout;
+                let is_interrupted = self.task.control.stop_ns().is_some();
+                let grace = if is_interrupted { timeout.min(INTERRUPTED_GRACE) } else { timeout };
+                let grace_ns = nanoseconds(grace);
                 self.phase = Phase::Grace { until_ns: now_ns.saturating_add(grace_ns) };
             }
         }

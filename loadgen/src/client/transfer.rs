@@ -80,7 +80,8 @@ impl Client {
     fn complete(&mut self, bench: &mut Bench, now_ns: u64) {
         let Outstanding { due_ns, written_ns } = *self.oldest();
         if self.begun - self.replied == bench.rules.pipeline {
-            self.free_since_ns = now_ns;
+            // The reply was there when the thread woke. What it did before it came to this one is its own lateness.
+            self.free_since_ns = bench.woken_ns;
         }
         self.replied += 1;
         self.reply_offset = 0;
