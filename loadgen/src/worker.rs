@@ -349,7 +349,10 @@ impl Worker {
             Phase::Grace { until_ns } => {
                 self.bench.now_ns >= until_ns
                     || self.is_spent()
-                    || self.bench.pending == 0 && !self.clients.iter().any(|client| client.owes(&self.bench))
+                    // Nobody is there to be asked any more, or nothing is owed.
+                    || self.bench.pending == 0
+                        && (self.bench.connected == 0
+                            || !self.clients.iter().any(|client| client.owes(&self.bench)))
             }
             Phase::WarmUp | Phase::Measuring => false,
         }
