@@ -6,7 +6,7 @@
 //! client does. While anything is kept, nothing more is received: the client is held by backpressure.
 
 use std::{
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,10 @@ use rustix::{
     net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
 };
 
-use crate::session::{End, Session};
+use crate::{
+    admission::Newcomer,
+    session::{End, Session},
+};
 
 /// The size in bytes of the buffer that a thread lends to the connections it visits, and so the most that one
 /// connection keeps.
@@ -34,6 +37,13 @@ pub(crate) struct Echo {
     /// When the last echo was sent, or something was last taken while something was kept.
     last_progress: Instant,
     stage: Stage,
+}
+
+/// A connection: its socket, and the state of its echo.
+pub(crate) struct Connection {
+    // Before the echo, whose session holds the place.
+    pub(crate) socket: OwnedFd,
+    pub(crate) echo: Echo,
 }
 
 /// How far the connection's end has come.
@@ -84,6 +94,27 @@ pub(crate) enum ShortRead {
     Empties,
     /// It may not have: the end of the stream or urgent data, at which a read stops short, was reported.
     MayLeaveMore,
+}
+
+impl Connection {
+    pub(crate) fn new(newcomer: Newcomer) -> Self {
+        Self { socket: newcomer.socket, echo: Echo::new(newcomer.session) }
+    }
+
+    /// [`Echo::visit`]s the connection.
+    pub(crate) fn visit(&mut self, buffer: &mut [u8], short_read: ShortRead, sleeper: Sleeper) -> Next {
+        self.echo.visit(self.socket.as_fd(), buffer, short_read, sleeper)
+    }
+
+    /// [`Echo::time_out`].
+    pub(crate) fn time_out(&mut self, now: Instant) -> Option<Next> {
+        self.echo.time_out(self.socket.as_fd(), now)
+    }
+
+    /// Counts and logs the end, and closes the socket.
+    pub(crate) fn end(self, end: End) {
+        self.echo.end(end, self.socket.as_fd());
+    }
 }
 
 impl Echo {

@@ -5,7 +5,7 @@
 //! socket (`echo`), the simulated work ([`work`]), the drain ([`shutdown`], [`service`]) and what is counted
 //! (`session`). What differs between two modes is only how waiting is done.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{fmt, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod listen;
 pub mod mode;
 mod places;
+mod readiness;
 pub mod service;
 mod session;
 pub mod setup;
@@ -30,7 +31,7 @@ use crate::{
     config::Config,
     limits::Limits,
     listen::Listener,
-    mode::Mode,
+    mode::{Mode, Serving},
     service::{Service, Summary},
     setup::{Setup, SetupError},
     shutdown::Shutdown,
@@ -68,24 +69,47 @@ fn run(args: Args) -> anyhow::Result<Summary> {
         shutdown.begin_at_stdin_end().context("cannot watch stdin")?;
     }
     let listeners = listen::bind_all(&setup.config)?;
-    setup.log(&listeners);
-    listen::announce(&listeners).context("cannot print the addresses")?;
-    serve(setup.mode, setup.config, listeners, shutdown)
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address().clone()).collect();
+    let server = Server::start(setup.mode, setup.config.clone(), listeners, shutdown)?;
+    setup.log(&addresses);
+    listen::announce(&addresses).context("cannot print the addresses")?;
+    Ok(server.wait())
 }
 
-/// Serves what the listeners accept, in that mode, until the shutdown and its drain are over.
-///
-/// # Errors
-/// When the mode cannot start: its threads, its event queue or its runtime could not be made.
-pub fn serve(
-    mode: &Mode,
-    config: Config,
-    listeners: Vec<Listener>,
-    shutdown: Shutdown,
-) -> anyhow::Result<Summary> {
-    let service = Arc::new(Service::new(config, shutdown).context("cannot make the server's events")?);
-    mode.run(listeners, &service).with_context(|| format!("mode {} cannot start", mode.name))?;
-    Ok(service.finish())
+/// A server that serves.
+pub struct Server {
+    service: Arc<Service>,
+    serving: Serving,
+}
+
+impl Server {
+    /// Begins to serve what the listeners accept, in that mode.
+    ///
+    /// # Errors
+    /// When the mode cannot start: its threads, its event queue or its runtime could not be made.
+    pub fn start(
+        mode: &Mode,
+        config: Config,
+        listeners: Vec<Listener>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
+        let service = Arc::new(Service::new(config, shutdown).context("cannot make the server's events")?);
+        let serving =
+            mode.start(listeners, &service).with_context(|| format!("mode {} cannot start", mode.name))?;
+        Ok(Self { service, serving })
+    }
+
+    /// Serves until the shutdown and its drain are over.
+    pub fn wait(self) -> Summary {
+        (self.serving)();
+        self.service.finish()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("service", &self.service).finish_non_exhaustive()
+    }
 }
 
 /// The first SIGINT or SIGTERM begins the drain; the second ends the process at once.

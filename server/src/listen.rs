@@ -68,10 +68,10 @@ pub fn bind_all(config: &Config) -> anyhow::Result<Vec<Listener>> {
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn announce(listeners: &[Listener]) -> io::Result<()> {
+pub fn announce(addresses: &[Address]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    for listener in listeners {
-        writeln!(stdout, "listening on {}", listener.address)?;
+    for address in addresses {
+        writeln!(stdout, "listening on {address}")?;
     }
     stdout.flush()
 }

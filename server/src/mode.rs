@@ -1,7 +1,7 @@
 //! The concurrency models. Each is one sibling file and one row of [`MODES`]; `--mode`, `--help`, the tests and
 //! the demo read that table.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
@@ -12,7 +12,8 @@ mod thread_pool;
 mod tokio_task;
 
 /// Every mode, in the order in which they are shown.
-pub static MODES: &[Mode] = &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE];
+pub static MODES: &[Mode] =
+    &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE];
 
 /// The name of the mode that runs where none is named.
 pub const DEFAULT: &str = "tokio-task";
@@ -25,7 +26,7 @@ pub struct Mode {
     pub summary: &'static str,
     /// What its threads are there for.
     pub threads: Threads,
-    run: Run,
+    start: Start,
 }
 
 /// What a mode's threads are there for.
@@ -37,17 +38,21 @@ pub enum Threads {
     PerConnection,
 }
 
-/// Serves the listeners until the shutdown has begun and its drain is over, then returns. It blocks its caller.
-/// The mode owns its runtime and the listeners, which it closes when the drain begins.
-type Run = fn(Vec<Listener>, &Arc<Service>) -> io::Result<()>;
+/// Makes what the mode waits with (threads, event queues, a runtime, rings), and begins to serve. The mode owns its
+/// runtime and the listeners, which it closes when the drain begins.
+type Start = fn(Vec<Listener>, &Arc<Service>) -> anyhow::Result<Serving>;
+
+/// What the calling thread has left to do in a mode that serves: it blocks until the shutdown has begun and its drain
+/// is over.
+pub type Serving = Box<dyn FnOnce()>;
 
 impl Mode {
-    /// Runs this mode until the drain is over.
+    /// Begins to serve in this mode. What it returns serves until the drain is over.
     ///
     /// # Errors
     /// When what the mode waits with (threads, event queue, runtime) cannot be made.
-    pub fn run(&self, listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
-        (self.run)(listeners, service)
+    pub fn start(&self, listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
+        (self.start)(listeners, service)
     }
 
     /// The mode of that name.

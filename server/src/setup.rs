@@ -6,7 +6,6 @@ use crate::{
     args::Args,
     config::Config,
     limits::Limits,
-    listen::Listener,
     mode::{Mode, Threads},
 };
 
@@ -95,9 +94,9 @@ impl Setup {
     }
 
     /// Says at the start what will run, in one line.
-    pub fn log(&self, listeners: &[Listener]) {
+    pub fn log(&self, addresses: &[Address]) {
         let config = &self.config;
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.address().to_string()).collect();
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let threads = match self.mode.threads {
             Threads::Workers => config.threads.to_string(),
             Threads::PerConnection => "one for each connection".to_owned(),

@@ -23,7 +23,7 @@ use rustix::{
 };
 use slab::Slab;
 
-use super::{Mode, Threads};
+use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Acceptor, Newcomer},
     config::WhenFull,
@@ -36,7 +36,7 @@ pub(super) const MODE: Mode = Mode {
     name: "thread-per-connection",
     summary: "a blocking read in a thread of its own, with a small stack",
     threads: Threads::PerConnection,
-    run,
+    start,
 };
 
 /// The buffer that each thread begins with, on its stack: most messages are small, and the pages of a large frame
@@ -74,14 +74,16 @@ const HALF_CLOSED: u8 = 3;
 /// How long the drain rests before it looks again at threads that were awake.
 const DRAIN_REST: Duration = Duration::from_millis(1);
 
-fn run(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
-    let registry = Arc::default();
-    Acceptor::new(service, listeners).run(SocketFlags::empty(), |acceptor, newcomer| {
-        start_or_wait(Connection::new(newcomer), &registry, acceptor, service);
-    });
-    drain(&registry, service);
-    service.wait_until_drained();
-    Ok(())
+fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
+    let (acceptor, service) = (Acceptor::new(service, listeners), Arc::clone(service));
+    Ok(Box::new(move || {
+        let registry = Arc::default();
+        acceptor.run(SocketFlags::empty(), |acceptor, newcomer| {
+            start_or_wait(Connection::new(newcomer), &registry, acceptor, &service);
+        });
+        drain(&registry, &service);
+        service.wait_until_drained();
+    }))
 }
 
 /// Half-closes every idle connection. The threads of the others see the shutdown themselves.
@@ -104,7 +106,7 @@ fn start_or_wait(
     acceptor: &Acceptor,
     service: &Service,
 ) {
-    while let Err((back, error)) = start(connection, registry) {
+    while let Err((back, error)) = start_thread(connection, registry) {
         acceptor.exhausted(error, "cannot start a thread: raise the limits on threads");
         if service.config.when_full == WhenFull::Reject || service.shutdown.begun().is_some() {
             return acceptor.turn_away("no thread");
@@ -115,7 +117,10 @@ fn start_or_wait(
 }
 
 /// Starts the connection's thread. Without one, the connection comes back.
-fn start(connection: Arc<Connection>, registry: &Arc<Registry>) -> Result<(), (Arc<Connection>, io::Error)> {
+fn start_thread(
+    connection: Arc<Connection>,
+    registry: &Arc<Registry>,
+) -> Result<(), (Arc<Connection>, io::Error)> {
     let key = lock(registry).insert(Arc::clone(&connection));
     let serve = {
         let (connection, registry) = (Arc::clone(&connection), Arc::clone(registry));

@@ -11,29 +11,26 @@
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Instant,
 };
 
+use anyhow::Context;
 use rustix::{
-    event::{
-        EventfdFlags, Timespec,
-        epoll::{self, Event, EventData, EventFlags},
-        eventfd,
-    },
-    io::Errno,
+    event::{EventfdFlags, epoll::Event, eventfd},
     net::SocketFlags,
 };
 use slab::Slab;
 
-use super::{Mode, Threads};
+use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Accepted, Acceptor, Newcomer, REST},
-    deadlines::Deadlines,
-    echo::{BUFFER_BYTES, Echo, Next, ShortRead, Sleeper},
+    deadlines::{Armed, Deadlines},
+    echo::{BUFFER_BYTES, Connection, Next, ShortRead, Sleeper},
     listen::Listener,
+    readiness::{self, Events, Readiness},
     service::Service,
     session::End,
 };
@@ -42,11 +39,8 @@ pub(super) const MODE: Mode = Mode {
     name: "thread-pool",
     summary: "some threads on one shared ready queue",
     threads: Threads::Workers,
-    run,
+    start,
 };
-
-/// How many events one wait brings. More would only make the watcher hold the lock for longer.
-const EVENTS: usize = 256;
 
 /// How long the queue may get before a sleeping thread is woken to help. An echo costs less than a wake-up does,
 /// so short queues are worked off faster by the threads that are awake.
@@ -66,7 +60,7 @@ const NUDGE: u64 = u64::MAX - 3;
 
 struct Pool {
     service: Arc<Service>,
-    epoll: OwnedFd,
+    readiness: Readiness,
     /// Makes the watcher look at the deadlines again.
     nudge: OwnedFd,
     state: Mutex<State>,
@@ -118,14 +112,7 @@ struct Slot {
     short_read: ShortRead,
     /// Whether its registration asks for writability, which it does from its first short write on.
     asks_writable: bool,
-    /// The entry in the deadlines that counts. Others with this key are of former connections.
-    armed: Option<Instant>,
-}
-
-struct Connection {
-    // Before the echo, whose session holds the place.
-    socket: OwnedFd,
-    echo: Echo,
+    armed: Armed,
 }
 
 /// What is done about a connection.
@@ -141,7 +128,7 @@ enum Activity {
     ServedAgain,
 }
 
-fn run(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
+fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
     let pool = Arc::new(Pool::new(listeners, service)?);
     for number in 0..service.config.threads {
         let pool = Arc::clone(&pool);
@@ -149,26 +136,21 @@ fn run(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
             .name(format!("pool-{number}"))
             .stack_size(STACK_BYTES)
             .spawn(move || pool.work())
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot start thread {number}: {error}"))
-            })?;
+            .with_context(|| format!("cannot start thread {number}"))?;
     }
-    service.wait_until_drained();
-    Ok(())
+    let service = Arc::clone(service);
+    Ok(Box::new(move || service.wait_until_drained()))
 }
 
 impl Pool {
     fn new(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let readiness = Readiness::new()?;
         let nudge = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let watch = |socket: BorrowedFd<'_>, token| {
-            epoll::add(&epoll, socket, EventData::new_u64(token), EventFlags::IN | EventFlags::ET)
-        };
-        watch(service.shutdown.as_fd(), SHUTDOWN)?;
-        watch(service.places.room(), ROOM)?;
-        watch(nudge.as_fd(), NUDGE)?;
+        readiness.watch(service.shutdown.as_fd(), SHUTDOWN, false)?;
+        readiness.watch(service.places.room(), ROOM, false)?;
+        readiness.watch(nudge.as_fd(), NUDGE, false)?;
         for listener in &listeners {
-            watch(listener.as_fd(), LISTENER)?;
+            readiness.watch(listener.as_fd(), LISTENER, false)?;
         }
         let state = State {
             queue: VecDeque::new(),
@@ -182,13 +164,13 @@ impl Pool {
             waking: false,
         };
         let service = Arc::clone(service);
-        Ok(Self { service, epoll, nudge, state: Mutex::new(state), work_left: Condvar::new() })
+        Ok(Self { service, readiness, nudge, state: Mutex::new(state), work_left: Condvar::new() })
     }
 
     /// What each thread does for as long as the process lives.
     fn work(&self) {
         let mut buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut events = readiness::events();
         let mut state = self.lock();
         loop {
             state = if let Some(task) = state.queue.pop_front() {
@@ -227,22 +209,11 @@ impl Pool {
     }
 
     /// Waits for events, and queues what they are about.
-    fn watch<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        events: &mut Vec<Event>,
-    ) -> MutexGuard<'a, State> {
+    fn watch<'a>(&'a self, mut state: MutexGuard<'a, State>, events: &mut Events) -> MutexGuard<'a, State> {
         let deadline = state.next_deadline();
         state.watched = Some(deadline);
         drop(state);
-        let timeout = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec::try_from(left).expect("no configured time is longer than a year")
-        });
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => unreachable!("epoll_wait takes a valid queue and timeout: {error}"),
-        }
+        self.readiness.wait(events, deadline);
         let mut state = self.lock();
         state.watched = None;
         for event in events.drain(..) {
@@ -250,7 +221,7 @@ impl Pool {
                 NUDGE => {}
                 SHUTDOWN => state = self.drain(state),
                 ROOM | LISTENER => state.queue_accept(),
-                key => state.note_event(key as usize, event.flags),
+                key => state.note_event(key as usize, &event),
             }
         }
         if state.next_deadline().is_some() {
@@ -280,10 +251,12 @@ impl Pool {
         slot.activity = Activity::Served;
         let (short_read, asks_writable) = (slot.short_read, slot.asks_writable);
         drop(state);
-        let next = connection.echo.visit(connection.socket.as_fd(), buffer, short_read, Sleeper::Thread);
+        let next = connection.visit(buffer, short_read, Sleeper::Thread);
         let end = match next {
             Next::End(end) => Some(end),
-            Next::Writable if !asks_writable => self.ask_writable(&connection, key).err().map(End::Failed),
+            Next::Writable if !asks_writable => {
+                self.readiness.ask_writable(&connection.socket, key).err().map(End::Failed)
+            }
             _ => None,
         };
         if let Some(end) = end {
@@ -307,17 +280,6 @@ impl Pool {
             self.nudge_watcher_if_needed(&state);
         }
         state
-    }
-
-    /// Asks to be told when the client has taken something. It stays so: clients that are slow once are slow
-    /// again.
-    fn ask_writable(&self, connection: &Connection, key: usize) -> rustix::io::Result<()> {
-        epoll::modify(
-            &self.epoll,
-            &connection.socket,
-            EventData::new_u64(key as u64),
-            READABLE | EventFlags::OUT,
-        )
     }
 
     fn accept<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -364,12 +326,10 @@ impl Pool {
 
     /// Takes a newcomer in. If its bytes are there already, its registration makes the first event.
     fn add(&self, state: &mut State, newcomer: Newcomer) {
-        let connection = Connection { socket: newcomer.socket, echo: Echo::new(newcomer.session) };
+        let connection = Connection::new(newcomer);
         let entry = state.slots.vacant_entry();
         let key = entry.key();
-        if let Err(error) =
-            epoll::add(&self.epoll, &connection.socket, EventData::new_u64(key as u64), READABLE)
-        {
+        if let Err(error) = self.readiness.add(&connection.socket, key) {
             return connection.end(End::Failed(error));
         }
         entry.insert(Slot {
@@ -377,7 +337,7 @@ impl Pool {
             activity: Activity::AtRest,
             short_read: ShortRead::Empties,
             asks_writable: false,
-            armed: None,
+            armed: Armed::default(),
         });
         state.arm(key);
     }
@@ -411,16 +371,16 @@ impl Pool {
             state.queue_accept();
         }
         while let Some((deadline, key)) = state.deadlines.pop_due(now) {
-            let Some(slot) = state.slots.get_mut(key).filter(|slot| slot.armed == Some(deadline)) else {
+            let Some(slot) = state.slots.get_mut(key) else { continue };
+            if !slot.armed.disarm(deadline) {
                 continue;
-            };
-            slot.armed = None;
+            }
             // One that is served or queued is armed again when it comes to rest.
             if slot.activity != Activity::AtRest {
                 continue;
             }
             let connection = slot.connection.as_mut().expect("a connection at rest is in its slot");
-            match connection.echo.time_out(connection.socket.as_fd(), now) {
+            match connection.time_out(now) {
                 None => state.arm(key),
                 Some(Next::End(end)) => {
                     let connection = state.slots.remove(key).connection.expect("seen above");
@@ -437,20 +397,12 @@ impl Pool {
     }
 }
 
-/// What a connection's registration asks for. Urgent data stops a read short, so it is asked for as well.
-const READABLE: EventFlags =
-    EventFlags::IN.union(EventFlags::PRI).union(EventFlags::RDHUP).union(EventFlags::ET);
-
-/// After these, a short read may leave more: an end of the stream, or what follows urgent data.
-const MAY_LEAVE_MORE: EventFlags =
-    EventFlags::PRI.union(EventFlags::RDHUP).union(EventFlags::HUP).union(EventFlags::ERR);
-
 impl State {
     /// Queues the connection that an event is about. A key without a slot is that of one that ended after the
     /// event was fetched.
-    fn note_event(&mut self, key: usize, flags: EventFlags) {
+    fn note_event(&mut self, key: usize, event: &Event) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if flags.intersects(MAY_LEAVE_MORE) {
+        if readiness::may_leave_more(event) {
             slot.short_read = ShortRead::MayLeaveMore;
         }
         match slot.activity {
@@ -479,16 +431,9 @@ impl State {
     fn arm(&mut self, key: usize) {
         let slot = &mut self.slots[key];
         let deadline = slot.connection.as_ref().and_then(|connection| connection.echo.deadline());
-        if let Some(deadline) = deadline
-            && slot.armed.is_none_or(|armed| deadline < armed)
-        {
-            slot.armed = Some(deadline);
-            self.deadlines.push(deadline, key);
-            // Entries of connections that are gone would stay until they are due.
-            if self.deadlines.len() > 2 * self.slots.len() + 64 {
-                let armed = self.slots.iter().filter_map(|(key, slot)| Some((slot.armed?, key)));
-                self.deadlines = armed.collect();
-            }
+        self.deadlines.arm(key, &mut slot.armed, deadline);
+        if self.deadlines.outgrow(self.slots.len()) {
+            self.deadlines.keep(self.slots.iter().map(|(key, slot)| (key, slot.armed)));
         }
     }
 
@@ -498,11 +443,5 @@ impl State {
             _ => None,
         };
         resting.into_iter().chain(self.deadlines.next()).min()
-    }
-}
-
-impl Connection {
-    fn end(self, end: End) {
-        self.echo.end(end, self.socket.as_fd());
     }
 }

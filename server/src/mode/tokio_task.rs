@@ -22,6 +22,7 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context as _;
 use rustix::{io::Errno, net::SocketFlags};
 use tokio::{
     io::Interest,
@@ -31,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::{Mode, Threads};
+use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Acceptor, Newcomer},
     echo::{BUFFER_BYTES, Echo, Next, ShortRead, Sleeper},
@@ -40,8 +41,12 @@ use crate::{
     session::End,
 };
 
-pub(super) const MODE: Mode =
-    Mode { name: "tokio-task", summary: "a tokio task for each connection", threads: Threads::Workers, run };
+pub(super) const MODE: Mode = Mode {
+    name: "tokio-task",
+    summary: "a tokio task for each connection",
+    threads: Threads::Workers,
+    start,
+};
 
 /// A thread runs tasks and log lines on its stack; the buffer is not there.
 const STACK_BYTES: usize = 256 * 1024;
@@ -56,10 +61,19 @@ struct Worker {
     connections: Arc<AtomicUsize>,
 }
 
-fn run(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
+fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
+    let workers = (0..service.config.threads).map(start_worker).collect::<anyhow::Result<Vec<_>>>()?;
+    let (acceptor, service) = (Acceptor::new(service, listeners), Arc::clone(service));
+    Ok(Box::new(move || {
+        serve_all(&workers, acceptor);
+        service.wait_until_drained();
+    }))
+}
+
+/// Gives each newcomer to the thread that has the fewest connections, and has all of them drain at the end.
+fn serve_all(workers: &[Worker], acceptor: Acceptor) {
     let draining = CancellationToken::new();
-    let workers = (0..service.config.threads).map(start_worker).collect::<io::Result<Vec<_>>>()?;
-    Acceptor::new(service, listeners).run(SocketFlags::NONBLOCK, |_, newcomer| {
+    acceptor.run(SocketFlags::NONBLOCK, |_, newcomer| {
         let worker = workers
             .iter()
             .min_by_key(|worker| worker.connections.load(Relaxed))
@@ -72,19 +86,18 @@ fn run(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<()> {
         });
     });
     draining.cancel();
-    service.wait_until_drained();
-    Ok(())
 }
 
 /// Starts a thread whose runtime runs for as long as the process lives.
-fn start_worker(number: usize) -> io::Result<Worker> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+fn start_worker(number: usize) -> anyhow::Result<Worker> {
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot make a tokio runtime")?;
     let worker = Worker { runtime: runtime.handle().clone(), connections: Arc::default() };
     thread::Builder::new()
         .name(format!("tokio-{number}"))
         .stack_size(STACK_BYTES)
         .spawn(move || runtime.block_on(std::future::pending::<()>()))
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot start thread {number}: {error}")))?;
+        .with_context(|| format!("cannot start thread {number}"))?;
     Ok(worker)
 }
 
