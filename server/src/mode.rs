@@ -7,13 +7,14 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::{listen::Listener, service::Service};
 
+mod event_loop;
 mod thread_per_connection;
 mod thread_pool;
 mod tokio_task;
 
 /// Every mode, in the order in which they are shown.
 pub static MODES: &[Mode] =
-    &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE];
+    &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE, event_loop::MODE];
 
 /// The name of the mode that runs where none is named.
 pub const DEFAULT: &str = "tokio-task";
