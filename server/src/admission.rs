@@ -2,7 +2,7 @@
 //! has no more descriptors or threads to give.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -72,6 +72,21 @@ impl Acceptor {
         }
     }
 
+    /// What it accepts for.
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// How many listeners it has.
+    pub(crate) fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// The listener with this index.
+    pub(crate) fn listener(&self, index: usize) -> BorrowedFd<'_> {
+        self.listeners[index].as_fd()
+    }
+
     /// The listeners' indices, each time beginning with another one.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
         let (count, first) = (self.listeners.len(), self.first.fetch_add(1, SeqCst));
@@ -88,30 +103,52 @@ impl Acceptor {
             }
             return Accepted::Full;
         }
-        let listener = &self.listeners[listener];
-        let error = match accept_with(listener, flags | SocketFlags::CLOEXEC) {
-            Ok(socket) if has_place => {
-                let session = Session::new(Arc::clone(service), socket.as_fd());
-                return Accepted::Newcomer(Newcomer { socket, session, is_unix: listener.is_unix() });
-            }
+        match accept_with(&self.listeners[listener], flags | SocketFlags::CLOEXEC) {
+            Ok(socket) if has_place => Accepted::Newcomer(self.newcomer(listener, socket)),
             Ok(_closed_here) => {
                 self.turn_away("full");
-                return Accepted::TurnedAway;
+                Accepted::TurnedAway
             }
-            Err(error) => error,
-        };
-        let is_exhaustion = matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM);
-        match has_place {
-            // Not announced, or this acceptor would wake itself for ever while there is no descriptor.
-            true if is_exhaustion => service.places.leave(),
-            true => service.places.give_back(),
-            false => {}
+            Err(error) => {
+                match has_place {
+                    // Not announced, or this acceptor would wake itself for ever while there is no descriptor.
+                    true if is_exhaustion(error) => service.places.leave(),
+                    true => service.places.give_back(),
+                    false => {}
+                }
+                self.failed(error)
+            }
         }
+    }
+
+    /// Gives a place to somebody whom the kernel has accepted already. Where there is none and newcomers are to wait,
+    /// the socket comes back.
+    pub(crate) fn admit(&self, listener: usize, socket: OwnedFd) -> Result<Accepted, OwnedFd> {
+        if self.service.places.take() {
+            return Ok(Accepted::Newcomer(self.newcomer(listener, socket)));
+        }
+        match self.service.config.when_full {
+            WhenFull::Wait => Err(socket),
+            WhenFull::Reject => {
+                drop(socket);
+                self.turn_away("full");
+                Ok(Accepted::TurnedAway)
+            }
+        }
+    }
+
+    fn newcomer(&self, listener: usize, socket: OwnedFd) -> Newcomer {
+        let session = Session::new(Arc::clone(&self.service), socket.as_fd());
+        Newcomer { socket, session, is_unix: self.listeners[listener].is_unix() }
+    }
+
+    /// What follows from an accept that failed.
+    pub(crate) fn failed(&self, error: Errno) -> Accepted {
         if error == Errno::AGAIN {
             self.recovered();
             return Accepted::Nobody;
         }
-        if is_exhaustion {
+        if is_exhaustion(error) {
             self.exhausted(error, "cannot accept: raise the open-files limit, or lower --max-connections");
             return Accepted::Exhausted;
         }
@@ -203,6 +240,11 @@ impl Acceptor {
             tracing::info!("there is room again: all who waited have come in");
         }
     }
+}
+
+/// Whether the system is out of something that newcomers need.
+fn is_exhaustion(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }
 
 impl Drop for Acceptor {

@@ -7,7 +7,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::{
@@ -34,8 +34,11 @@ pub(crate) struct Echo {
     session: Session,
     /// What the client has not taken yet.
     outbox: Option<Box<Outbox>>,
-    /// When the last echo was sent, or something was last taken while something was kept.
+    /// When the last echo was sent, or something was last taken while something was kept. While it sleeps, when it
+    /// wakes up.
     last_progress: Instant,
+    /// Whether it is in the simulated sleep that comes before the send.
+    asleep: bool,
     stage: Stage,
 }
 
@@ -59,7 +62,7 @@ enum Stage {
 
 /// Bytes to send, of which some have been sent. Never empty.
 struct Outbox {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     sent: usize,
 }
 
@@ -72,10 +75,21 @@ pub(crate) enum Next {
     Writable,
     /// Its turn: there may be more to do, after others had theirs.
     Turn,
-    /// The end of its simulated sleep.
-    Sleep(Duration),
+    /// The end of its simulated sleep, which is its [`Echo::deadline`].
+    Sleep,
     /// Nothing: it is to be ended and dropped.
     End(End),
+}
+
+/// What is to be done about bytes that were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Nothing: this side is shut down.
+    Discard,
+    /// They are to be sent.
+    Send,
+    /// They are kept, to be sent after the simulated sleep.
+    Sleep,
 }
 
 /// Who sleeps where the simulated work is to sleep.
@@ -83,7 +97,7 @@ pub(crate) enum Next {
 pub(crate) enum Sleeper {
     /// The visiting thread.
     Thread,
-    /// A timer: the visit returns [`Next::Sleep`].
+    /// A timer of the mode: the visit returns [`Next::Sleep`].
     Timer,
 }
 
@@ -119,7 +133,7 @@ impl Connection {
 
 impl Echo {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, outbox: None, last_progress: Instant::now(), stage: Stage::Open }
+        Self { session, outbox: None, last_progress: Instant::now(), asleep: false, stage: Stage::Open }
     }
 
     /// Receives and echoes until there is nothing more to do at once, or others should have their turn.
@@ -143,30 +157,41 @@ impl Echo {
                 Err(Errno::INTR) => continue,
                 Err(error) => return Next::End(End::Failed(error)),
             };
-            if self.stage != Stage::HalfClosed {
-                self.session.received += received as u64;
-                let bytes = &mut buffer[..received];
-                bytes.make_ascii_uppercase();
-                let sleep = work.start();
-                match sleep {
-                    Some(duration) if sleeper == Sleeper::Timer => {
-                        self.keep(bytes);
-                        // The client cannot take anything before the sleep is over.
-                        self.last_progress = Instant::now() + duration;
-                        return Next::Sleep(duration);
+            let bytes = &mut buffer[..received];
+            match self.receive(bytes, sleeper) {
+                Received::Discard => {}
+                Received::Send => {
+                    if let Some(next) = self.send_or_keep(socket, bytes) {
+                        return next;
                     }
-                    Some(duration) => std::thread::sleep(duration),
-                    None => {}
                 }
-                if let Some(next) = self.send_or_keep(socket, bytes) {
-                    return next;
-                }
+                Received::Sleep => return Next::Sleep,
             }
             if received < buffer.len() && short_read == ShortRead::Empties {
                 return self.nothing_more(socket);
             }
         }
         Next::Turn
+    }
+
+    /// Takes in what was received: it becomes what is to be sent, and the work for it is done.
+    pub(crate) fn receive(&mut self, bytes: &mut [u8], sleeper: Sleeper) -> Received {
+        if self.stage == Stage::HalfClosed {
+            return Received::Discard;
+        }
+        self.session.received += bytes.len() as u64;
+        bytes.make_ascii_uppercase();
+        match self.session.service().config.work.start() {
+            Some(duration) if sleeper == Sleeper::Timer => {
+                self.keep(bytes);
+                self.asleep = true;
+                self.last_progress = Instant::now() + duration;
+                return Received::Sleep;
+            }
+            Some(duration) => std::thread::sleep(duration),
+            None => {}
+        }
+        Received::Send
     }
 
     /// From now on, only what has been received already is echoed. A visit must follow the first call, which
@@ -184,8 +209,11 @@ impl Echo {
         self.session.service().shutdown.begun().is_some()
     }
 
-    /// When it is to be ended, unless there is progress until then.
+    /// When it wakes up from its simulated sleep, or is to be ended unless there is progress until then.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.asleep {
+            return Some(self.last_progress);
+        }
         let config = &self.session.service().config;
         match (&self.outbox, self.stage) {
             (Some(_), _) => Some(self.last_progress + config.write_timeout),
@@ -199,6 +227,10 @@ impl Echo {
     pub(crate) fn time_out(&mut self, socket: BorrowedFd<'_>, now: Instant) -> Option<Next> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
+        }
+        if self.asleep {
+            self.asleep = false;
+            return Some(Next::Turn);
         }
         if self.outbox.is_some() {
             // A socket is reported writable only when a third of its buffer is free. A slow client may have taken
@@ -226,8 +258,39 @@ impl Echo {
         self.session.end(end, socket);
     }
 
+    /// Whether anything is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    /// Whether the end of what was received before the shutdown has not been found yet.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.stage == Stage::Draining
+    }
+
+    /// Counts bytes that somebody else sends.
+    pub(crate) fn note_sent(&mut self, count: usize) {
+        self.session.sent += count as u64;
+        self.note_echoed();
+    }
+
+    /// Keeps the last of the bytes that were counted as sent, before anything else that is kept: the client did not
+    /// take them.
+    pub(crate) fn keep_unsent(&mut self, bytes: &[u8]) {
+        self.session.sent -= bytes.len() as u64;
+        self.last_progress = Instant::now();
+        let after = self.outbox.take();
+        self.keep(bytes);
+        if let Some(after) = after {
+            self.keep(&after.bytes[after.sent..]);
+        }
+    }
+
     /// Sends what is kept: `None` when all of it is sent.
-    fn flush(&mut self, socket: BorrowedFd<'_>) -> Option<Next> {
+    pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> Option<Next> {
+        if self.asleep {
+            return Some(Next::Sleep);
+        }
         while let Some(outbox) = &mut self.outbox {
             match send(socket, &outbox.bytes[outbox.sent..], SendFlags::NOSIGNAL) {
                 Ok(sent) => {
@@ -247,7 +310,7 @@ impl Echo {
     }
 
     /// Sends straight from the thread's buffer, and keeps what the client does not take.
-    fn send_or_keep(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<Next> {
+    pub(crate) fn send_or_keep(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<Next> {
         let sent = loop {
             match send(socket, bytes, SendFlags::NOSIGNAL) {
                 Ok(sent) => break sent,
@@ -266,9 +329,13 @@ impl Echo {
         Some(Next::Writable)
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        debug_assert!(self.outbox.is_none() && !bytes.is_empty());
-        self.outbox = Some(Box::new(Outbox { bytes: bytes.into(), sent: 0 }));
+    /// Keeps bytes, after what is kept already.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        debug_assert!(!bytes.is_empty());
+        match &mut self.outbox {
+            Some(outbox) => outbox.bytes.extend_from_slice(bytes),
+            None => self.outbox = Some(Box::new(Outbox { bytes: bytes.to_vec(), sent: 0 })),
+        }
     }
 
     /// The clock is read only where somebody asks since when the client has been idle. It is not while the server
@@ -277,6 +344,18 @@ impl Echo {
         if self.session.service().config.idle_timeout.is_some() {
             self.last_progress = Instant::now();
         }
+    }
+
+    /// Nothing is kept. If nothing is there to receive either, that is the end of what the drain waits for.
+    ///
+    /// False if there is something to receive, after which this is to be asked again.
+    pub(crate) fn finish_drain(&mut self, socket: BorrowedFd<'_>) -> bool {
+        let is_empty =
+            self.stage != Stage::Draining || !ioctl_fionread(socket).is_ok_and(|unread| unread > 0);
+        if is_empty {
+            self.nothing_more(socket);
+        }
+        is_empty
     }
 
     /// Nothing is kept and nothing is there to receive.
@@ -290,7 +369,7 @@ impl Echo {
     }
 
     /// The client has shut its side down, and nothing is kept for it.
-    fn client_done(&self) -> End {
+    pub(crate) fn client_done(&self) -> End {
         match self.stage {
             Stage::Open => End::Closed,
             Stage::Draining | Stage::HalfClosed => End::Drained,

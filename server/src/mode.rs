@@ -8,13 +8,16 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crate::{listen::Listener, service::Service};
 
 mod event_loop;
+// A completion hands over what no borrow checker sees: the kernel reads and writes memory behind a system call.
+#[allow(unsafe_code)]
+mod io_uring;
 mod thread_per_connection;
 mod thread_pool;
 mod tokio_task;
 
 /// Every mode, in the order in which they are shown.
 pub static MODES: &[Mode] =
-    &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE, event_loop::MODE];
+    &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE, event_loop::MODE, io_uring::MODE];
 
 /// The name of the mode that runs where none is named.
 pub const DEFAULT: &str = "tokio-task";

@@ -42,6 +42,11 @@ impl Places {
         self.taken.load(SeqCst)
     }
 
+    /// How many are free.
+    pub(crate) fn left(&self) -> usize {
+        self.max.saturating_sub(self.taken())
+    }
+
     /// How many there are.
     pub(crate) fn max(&self) -> usize {
         self.max

@@ -101,8 +101,6 @@ struct Slot {
     asks_writable: bool,
     /// Whether it is in the queue.
     queued: bool,
-    /// The end of its simulated sleep. Until then, nothing is done about it.
-    asleep_until: Option<Instant>,
     armed: Armed,
 }
 
@@ -220,18 +218,17 @@ impl Loop {
     /// Does what can be done at once for a connection.
     fn visit(&mut self, key: usize) {
         let slot = &mut self.slots[key];
-        if slot.asleep_until.is_some() || slot.queued {
+        if slot.queued {
             return;
         }
         match slot.connection.visit(&mut self.buffer, slot.short_read, Sleeper::Timer) {
-            Next::Readable => {}
+            Next::Readable | Next::Sleep => {}
             Next::Writable if slot.asks_writable => {}
             Next::Writable => match self.readiness.ask_writable(&slot.connection.socket, key) {
                 Ok(()) => slot.asks_writable = true,
                 Err(error) => return self.end(key, End::Failed(error)),
             },
             Next::Turn => return self.enqueue(key),
-            Next::Sleep(duration) => slot.asleep_until = Some(Instant::now() + duration),
             Next::End(end) => return self.end(key, end),
         }
         self.arm(key);
@@ -292,7 +289,6 @@ impl Loop {
             short_read: ShortRead::Empties,
             asks_writable: false,
             queued: false,
-            asleep_until: None,
             armed: Armed::default(),
         });
         self.door().connections.fetch_add(1, SeqCst);
@@ -311,14 +307,13 @@ impl Loop {
         let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             let slot = &mut self.slots[key];
-            // One that sleeps goes on when it wakes up.
-            if slot.connection.echo.drain() && slot.asleep_until.is_none() && !slot.queued {
+            if slot.connection.echo.drain() && !slot.queued {
                 self.enqueue(key);
             }
         }
     }
 
-    /// Wakes connections whose sleep is over, ends those whose deadline has passed, and accepts again after a rest.
+    /// Wakes or ends connections whose deadline has passed, and accepts again after a rest.
     fn time_out(&mut self, now: Instant) {
         if matches!(self.accepting, Accepting::Resting(until) if until <= now) {
             self.accepting = Accepting::Soon;
@@ -328,28 +323,22 @@ impl Loop {
             if !slot.armed.disarm(due) {
                 continue;
             }
-            match slot.asleep_until {
-                Some(until) if until <= now => {
-                    slot.asleep_until = None;
-                    self.enqueue(key);
-                }
-                Some(_) => self.arm(key),
+            if slot.queued {
                 // Its visit arms it again.
-                None if slot.queued => {}
-                None => match slot.connection.time_out(now) {
-                    None => self.arm(key),
-                    Some(Next::End(end)) => self.end(key, end),
-                    Some(_) => self.enqueue(key),
-                },
+                continue;
+            }
+            match slot.connection.time_out(now) {
+                None => self.arm(key),
+                Some(Next::End(end)) => self.end(key, end),
+                Some(_) => self.enqueue(key),
             }
         }
     }
 
-    /// Makes sure that the deadlines know of what a connection waits for no later than it is due.
+    /// Makes sure that the deadlines know of a connection no later than at its deadline.
     fn arm(&mut self, key: usize) {
         let slot = &mut self.slots[key];
-        let deadline = slot.asleep_until.or_else(|| slot.connection.echo.deadline());
-        self.deadlines.arm(key, &mut slot.armed, deadline);
+        self.deadlines.arm(key, &mut slot.armed, slot.connection.echo.deadline());
         if self.deadlines.outgrow(self.slots.len()) {
             self.deadlines.keep(self.slots.iter().map(|(key, slot)| (key, slot.armed)));
         }

@@ -28,7 +28,7 @@ use tokio::{
     io::Interest,
     net::{TcpStream, UnixStream},
     runtime::{Builder, Handle},
-    time::{Sleep, sleep, sleep_until},
+    time::{Sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
@@ -110,8 +110,7 @@ async fn serve(newcomer: Newcomer, draining: CancellationToken) {
     };
     let mut drain = pin!(draining.cancelled());
     let echo = Echo::new(session);
-    let mut task =
-        Task { socket, echo, next: Next::Readable, sleep: None, deadline: None, drain: Drain::Unknown };
+    let mut task = Task { socket, echo, next: Next::Readable, deadline: None, drain: Drain::Unknown };
     let end = poll_fn(|cx| task.poll(drain.as_mut(), cx)).await;
     task.echo.end(end, task.socket.as_fd());
 }
@@ -161,8 +160,6 @@ struct Task {
     socket: Socket,
     echo: Echo,
     next: Next,
-    /// The simulated sleep.
-    sleep: Option<Pin<Box<Sleep>>>,
     /// Fires at the connection's deadline or before: a deadline that moves on is looked at when this fires.
     deadline: Option<Pin<Box<Sleep>>>,
     drain: Drain,
@@ -206,18 +203,14 @@ impl Task {
     /// Echoes until there is something to wait for.
     fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if let Some(sleep) = &mut self.sleep {
-                ready!(sleep.as_mut().poll(cx));
-                self.sleep = None;
-            }
             self.next = match self.next {
                 Next::End(end) => return Poll::Ready(end),
                 Next::Readable => ready!(self.visit_when(Interest::READABLE, cx)),
                 Next::Writable => ready!(self.visit_when(Interest::WRITABLE, cx)),
-                Next::Turn | Next::Sleep(_) => visit(&mut self.echo, &self.socket),
+                Next::Turn | Next::Sleep => visit(&mut self.echo, &self.socket),
             };
             match self.next {
-                Next::Sleep(duration) => self.sleep = Some(Box::pin(sleep(duration))),
+                Next::Sleep => return Poll::Pending,
                 Next::Turn => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -246,8 +239,7 @@ impl Task {
 
     /// Ends the connection when its deadline has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        // While the server itself sleeps, the client is not to blame.
-        let Some(deadline) = self.echo.deadline().filter(|_| self.sleep.is_none()) else {
+        let Some(deadline) = self.echo.deadline() else {
             self.deadline = None;
             return Poll::Pending;
         };

@@ -1,0 +1,530 @@
+//! One thread's io_uring: what is asked of the kernel, and what it answers. All that is unsafe about it is here.
+//!
+//! Bytes are received into blocks of memory that the ring owns and lends to the kernel. Of each block, the kernel takes
+//! only as much as a receive needs (`IOU_PBUF_RING_INC`), so that the messages of many connections lie packed together,
+//! and a block serves small messages and large ones alike. A block that is used up goes back to the kernel once what was
+//! received into it has been sent.
+
+use std::{
+    io, mem,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+use io_uring::{
+    IoUring, cqueue, opcode,
+    squeue::{self, Flags},
+    types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec},
+};
+use rustix::io::Errno;
+
+use super::refusal::{Refusal, Step};
+
+/// Requests that one submission takes. More are submitted in between.
+const SUBMISSIONS: u32 = 512;
+/// Answers that the kernel keeps until they are fetched. One wait brings far fewer: the kernel does the work of some
+/// twenty connections at once.
+const COMPLETIONS: u32 = 4096;
+
+/// The size of a block, and so the most that one receive brings.
+pub(super) const BLOCK_BYTES: usize = 64 * 1024;
+/// How many blocks are lent to the kernel at first. Few, so that they stay in the processor's cache.
+const BLOCKS_AT_FIRST: u16 = 2;
+/// How many there are at most: what a connection can receive before it is known that its client does not read.
+const BLOCKS_MAX: u16 = 16;
+/// The group that the blocks form. It is the ring's only one.
+const GROUP: u16 = 0;
+/// Of the register call (io_uring_register_buf_ring(3)): blocks are used up piece by piece. Since Linux 6.12.
+const IOU_PBUF_RING_INC: u16 = 2;
+
+/// A request, as its answer names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Newcomers of the listener with this index, until cancelled.
+    Accept(usize),
+    /// Whether newcomers of the listener with this index are there.
+    Newcomers(usize),
+    /// What the connection with this key receives.
+    Receive(usize),
+    /// The send with this index. Only a failure is answered.
+    Send(usize),
+    /// Whether the connection's client has taken something.
+    Writable(usize),
+    /// Whether a descriptor of the mode's own is readable: of a number that the mode chooses.
+    Readable(usize),
+    /// A message to the ring of the thread with this number. Only a failure is answered.
+    Message(usize),
+    /// To end another request, which is answered itself.
+    Cancel,
+}
+
+/// What the kernel answers.
+#[derive(Debug)]
+pub(super) enum Completion {
+    /// Somebody came to the listener with this index. Without `more`, the request has ended.
+    Accepted { listener: usize, result: Result<OwnedFd, Errno>, more: bool },
+    /// Newcomers of this listener are there.
+    Newcomers { listener: usize },
+    /// The connection received something; nothing is the end of the stream. Without `more`, the request has ended.
+    Received { key: usize, result: Result<Chunk, Errno>, more: bool },
+    /// The send was short, by this result.
+    SendFailed { index: usize, result: Result<usize, Errno> },
+    /// The connection's client has taken something, or is gone.
+    Writable { key: usize },
+    /// A descriptor of the mode's own is readable.
+    Readable { number: usize },
+    /// Another thread has sent a message.
+    Message,
+    /// The message to this thread could not be delivered.
+    MessageFailed { thread: usize },
+}
+
+/// A piece of a block, in which received bytes lie. It is valid until the second wait after the one that brought it.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    block: u16,
+    start: usize,
+    len: usize,
+    round: u64,
+}
+
+/// One thread's ring. It is made by any thread and must be enabled by the one that will use it.
+pub(super) struct Ring {
+    ring: IoUring,
+    blocks: Blocks,
+}
+
+impl Ring {
+    /// # Errors
+    /// When the kernel refuses; the error says what the cause is, as far as that can be told.
+    pub(super) fn new() -> Result<Self, Refusal> {
+        let ring = builder()
+            .setup_r_disabled()
+            .build(SUBMISSIONS)
+            .map_err(|error| Refusal::new(Step::Setup, &error))?;
+        let blocks = Blocks::new(&ring)?;
+        Ok(Self { ring, blocks })
+    }
+
+    /// Makes a small ring and uses it once, so that whatever is refused is refused before anything is served.
+    pub(super) fn probe() -> Result<(), Refusal> {
+        let ring = builder().build(1).map_err(|error| Refusal::new(Step::Setup, &error))?;
+        Blocks::new(&ring)?;
+        ring.submit_and_wait(0).map_err(|error| Refusal::new(Step::Enter, &error))?;
+        Ok(())
+    }
+
+    /// Makes this thread the one that uses the ring.
+    pub(super) fn enable(&self) {
+        self.ring.submitter().register_enable_rings().expect("a ring that is not enabled yet can be enabled");
+    }
+
+    /// The ring's descriptor, for messages to it.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// Accepts whoever comes to a listener, until cancelled.
+    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, index: usize) {
+        let flags = libc_flags(rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK);
+        let accept = opcode::AcceptMulti::new(fd(listener)).flags(flags).build();
+        self.push(accept, Request::Accept(index));
+    }
+
+    /// Waits for newcomers without accepting them.
+    pub(super) fn watch_listener(&mut self, listener: BorrowedFd<'_>, index: usize) {
+        self.poll(listener, rustix::event::PollFlags::IN, Request::Newcomers(index));
+    }
+
+    /// Waits until a descriptor of the mode's own is readable.
+    pub(super) fn watch(&mut self, descriptor: BorrowedFd<'_>, number: usize) {
+        self.poll(descriptor, rustix::event::PollFlags::IN, Request::Readable(number));
+    }
+
+    /// Waits until a connection's client has taken something.
+    pub(super) fn watch_writable(&mut self, socket: BorrowedFd<'_>, key: usize) {
+        self.poll(socket, rustix::event::PollFlags::OUT, Request::Writable(key));
+    }
+
+    /// Receives what comes, until cancelled, the end of the stream or an error.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, key: usize) {
+        self.push(opcode::RecvMulti::new(fd(socket), GROUP).build(), Request::Receive(key));
+    }
+
+    /// Receives once.
+    pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, key: usize) {
+        let receive = opcode::Recv::new(fd(socket), ptr::null_mut(), 0).buf_group(GROUP).build();
+        self.push(receive.flags(Flags::BUFFER_SELECT), Request::Receive(key));
+    }
+
+    /// Sends at the next wait, as much as can be sent at once. Only if that is not all of it, there is an answer. So
+    /// after that wait either all is sent, or the answer is there.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, chunk: &Chunk, index: usize) {
+        use rustix::net::SendFlags;
+        let bytes = self.blocks.bytes(chunk);
+        // With WAITALL, a short send is a failure, and failures are answered.
+        let flags = SendFlags::NOSIGNAL.bits() | SendFlags::DONTWAIT.bits() | MSG_WAITALL;
+        let send =
+            opcode::Send::new(fd(socket), bytes.as_ptr(), bytes.len() as u32).flags(flags as i32).build();
+        self.push(send.flags(Flags::SKIP_SUCCESS), Request::Send(index));
+    }
+
+    /// Has the ring of another thread complete with [`Completion::Message`].
+    pub(super) fn message(&mut self, descriptor: RawFd, thread: usize) {
+        let message = opcode::MsgRingData::new(Fd(descriptor), 0, MESSAGE, None).build();
+        self.push(message.flags(Flags::SKIP_SUCCESS), Request::Message(thread));
+    }
+
+    /// Ends a request, which is then answered, if it has not been yet.
+    pub(super) fn cancel(&mut self, request: Request) {
+        let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(request.encode())).build();
+        self.push(cancel.flags(Flags::SKIP_SUCCESS), Request::Cancel);
+    }
+
+    /// Submits what was asked, waits for answers, at most until then, and takes back the blocks that the kernel has
+    /// used up and whose bytes have been sent.
+    pub(super) fn wait(&mut self, completions: &mut Vec<Completion>, until: Until) {
+        let result = match until {
+            Until::Now => {
+                let submitted = self.ring.submission().len() as u32;
+                // SAFETY: The call takes no pointer. It is made by hand because the crate would not ask for answers
+                // where it is not to wait for one, and a ring with DEFER_TASKRUN makes them only when asked.
+                unsafe { self.ring.submitter().enter::<()>(submitted, 0, ENTER_GETEVENTS, None) }
+            }
+            Until::Answered => self.ring.submitter().submit_and_wait(1),
+            Until::At(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+                let timeout = Timespec::from(left);
+                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+            }
+        };
+        tolerate(result);
+        self.blocks.next_round();
+        let blocks = &mut self.blocks;
+        completions.extend(self.ring.completion().filter_map(|entry| decode(&entry, blocks)));
+    }
+
+    /// The bytes of a chunk.
+    pub(super) fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
+        self.blocks.bytes(chunk)
+    }
+
+    /// Lends the kernel more blocks, up to a bound: a receive found none.
+    pub(super) fn lend_more(&mut self) {
+        self.blocks.lend_more();
+    }
+
+    fn poll(&mut self, descriptor: BorrowedFd<'_>, flags: rustix::event::PollFlags, request: Request) {
+        self.push(opcode::PollAdd::new(fd(descriptor), flags.bits().into()).build(), request);
+    }
+
+    fn push(&mut self, entry: squeue::Entry, request: Request) {
+        let entry = entry.user_data(request.encode());
+        // SAFETY: The only requests with pointers are sends, whose bytes lie in a block. Blocks are never freed, and the
+        // kernel gets one back to write to only after the wait that submits what is pushed here: a send with DONTWAIT
+        // has read its bytes when its submission returns. Descriptors are looked up by the kernel; a wrong one is an
+        // error that it answers.
+        while unsafe { self.ring.submission().push(&entry) }.is_err() {
+            tolerate(self.ring.submit());
+        }
+    }
+}
+
+/// Until when to wait for answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Not at all.
+    Now,
+    /// Until there is one.
+    Answered,
+    /// Until there is one, or this moment.
+    At(Instant),
+}
+
+impl Chunk {
+    /// An empty chunk is the end of the stream.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The rest of it, after some bytes.
+    pub(super) fn after(&self, count: usize) -> Self {
+        let count = count.min(self.len);
+        Self { start: self.start + count, len: self.len - count, ..*self }
+    }
+
+    /// Takes in the chunk that lies right behind this one. False if another one lies there.
+    pub(super) fn extend(&mut self, next: &Self) -> bool {
+        let is_next = (next.block, next.start) == (self.block, self.start + self.len);
+        if is_next {
+            self.len += next.len;
+        }
+        is_next
+    }
+}
+
+/// The message that other rings send.
+const MESSAGE: u64 = u64::MAX;
+/// Of io_uring_enter(2): asks for answers.
+const ENTER_GETEVENTS: u32 = 1;
+/// Not in rustix: send(2) gives it no meaning, io_uring does (io_uring_prep_send(3)).
+const MSG_WAITALL: u32 = 0x100;
+
+impl Request {
+    const KIND_SHIFT: u32 = 56;
+
+    fn encode(self) -> u64 {
+        let (kind, which) = match self {
+            Request::Accept(listener) => (0, listener),
+            Request::Newcomers(listener) => (1, listener),
+            Request::Receive(key) => (2, key),
+            Request::Send(index) => (3, index),
+            Request::Writable(key) => (4, key),
+            Request::Readable(number) => (5, number),
+            Request::Message(thread) => (6, thread),
+            Request::Cancel => (7, 0),
+        };
+        kind << Self::KIND_SHIFT | which as u64
+    }
+
+    fn decode(user_data: u64) -> Self {
+        let which = (user_data & ((1 << Self::KIND_SHIFT) - 1)) as usize;
+        match user_data >> Self::KIND_SHIFT {
+            0 => Request::Accept(which),
+            1 => Request::Newcomers(which),
+            2 => Request::Receive(which),
+            3 => Request::Send(which),
+            4 => Request::Writable(which),
+            5 => Request::Readable(which),
+            6 => Request::Message(which),
+            _ => Request::Cancel,
+        }
+    }
+}
+
+/// What an answer says. None where nobody asks for it.
+fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
+    if entry.user_data() == MESSAGE {
+        return Some(Completion::Message);
+    }
+    let more = cqueue::more(entry.flags());
+    let result = match entry.result() {
+        error @ ..0 => Err(Errno::from_raw_os_error(-error)),
+        result => Ok(result as usize),
+    };
+    Some(match Request::decode(entry.user_data()) {
+        Request::Accept(listener) => {
+            // SAFETY: The kernel has made this descriptor for this process with this answer, and each answer is
+            // decoded once: nobody else owns it.
+            let socket = |descriptor: usize| unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
+            Completion::Accepted { listener, result: result.map(socket), more }
+        }
+        Request::Newcomers(listener) => Completion::Newcomers { listener },
+        Request::Receive(key) => {
+            let result =
+                result.map(|len| blocks.received(cqueue::buffer_select(entry.flags()), len, entry.flags()));
+            Completion::Received { key, result, more }
+        }
+        Request::Send(index) => Completion::SendFailed { index, result },
+        Request::Writable(key) => Completion::Writable { key },
+        Request::Readable(number) => Completion::Readable { number },
+        Request::Message(thread) => Completion::MessageFailed { thread },
+        Request::Cancel => return None,
+    })
+}
+
+/// The blocks, and the ring through which they are lent to the kernel.
+struct Blocks {
+    lent: *mut BufRingEntry,
+    /// Where the next block is lent.
+    tail: u16,
+    /// Each block's memory. It is never freed: the kernel may write to it for a moment after its ring is closed.
+    memory: Vec<*mut u8>,
+    /// How much of each lent block is used up.
+    used: Vec<usize>,
+    /// Blocks that are with the kernel and not used up.
+    lent_count: u16,
+    /// How many are to be.
+    lent_target: u16,
+    /// Blocks that are not used, the last one first: its bytes are most likely still in the cache.
+    free: Vec<u16>,
+    /// Blocks that were used up in the round before this one, and in this one.
+    used_up: [Vec<u16>; 2],
+    round: u64,
+}
+
+// SAFETY: The pointers are to memory that only this value and the kernel know.
+unsafe impl Send for Blocks {}
+
+/// The memory of the ring, which the kernel wants to begin with a page.
+#[repr(C, align(4096))]
+struct LentRing([LentEntry; BLOCKS_MAX as usize]);
+
+/// One `io_uring_buf`: an address, a length, an id, and, in the first one only, the ring's tail.
+#[repr(C, align(16))]
+struct LentEntry([u8; 16]);
+
+impl Blocks {
+    fn new(ring: &IoUring) -> Result<Self, Refusal> {
+        let entries = [const { LentEntry([0; 16]) }; BLOCKS_MAX as usize];
+        let lent = Box::leak(Box::new(LentRing(entries)));
+        let lent = ptr::from_mut(lent).cast::<BufRingEntry>();
+        // SAFETY: The memory begins with a page, holds as many entries, and is never freed.
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(lent as u64, BLOCKS_MAX, GROUP, IOU_PBUF_RING_INC)
+        }
+        .map_err(|error| Refusal::new(Step::Blocks, &error))?;
+        let mut blocks = Self {
+            lent,
+            tail: 0,
+            memory: Vec::new(),
+            used: Vec::new(),
+            lent_count: 0,
+            lent_target: BLOCKS_AT_FIRST,
+            free: Vec::new(),
+            used_up: Default::default(),
+            round: 0,
+        };
+        blocks.lend();
+        Ok(blocks)
+    }
+
+    /// Lends blocks until as many are lent as are to be.
+    fn lend(&mut self) {
+        while self.lent_count < self.lent_target {
+            let block = match self.free.pop() {
+                Some(block) => block,
+                None if self.memory.len() < usize::from(BLOCKS_MAX) => {
+                    self.memory.push(Box::leak(vec![0; BLOCK_BYTES].into_boxed_slice()).as_mut_ptr());
+                    self.used.push(0);
+                    (self.memory.len() - 1) as u16
+                }
+                // The others are used up: they come back with the next round.
+                None => return,
+            };
+            self.lend_one(block);
+        }
+    }
+
+    fn lend_one(&mut self, block: u16) {
+        let at = usize::from(self.tail % BLOCKS_MAX);
+        // SAFETY: The entry lies in the ring, of which the kernel reads only what lies before the tail; there are no
+        // more blocks than entries, so it is done with this one. Only the fields are written: the tail shares the first
+        // entry's memory.
+        unsafe {
+            let entry = &mut *self.lent.add(at);
+            entry.set_addr(self.memory[usize::from(block)] as u64);
+            entry.set_len(BLOCK_BYTES as u32);
+            entry.set_bid(block);
+        }
+        self.used[usize::from(block)] = 0;
+        self.tail = self.tail.wrapping_add(1);
+        self.lent_count += 1;
+        // SAFETY: The tail lies in the first entry, aligned to two bytes. The kernel reads it at any time, hence the
+        // atomic; Release has it see the entry first.
+        let tail = unsafe { &*BufRingEntry::tail(self.lent).cast::<AtomicU16>() };
+        tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Notes what was received into a block. Without a block, nothing was.
+    fn received(&mut self, block: Option<u16>, len: usize, flags: u32) -> Chunk {
+        let Some(block) = block else { return Chunk { block: 0, start: 0, len: 0, round: self.round } };
+        let start = self.used[usize::from(block)];
+        self.used[usize::from(block)] += len;
+        if !cqueue::buffer_more(flags) {
+            self.lent_count -= 1;
+            self.used_up[1].push(block);
+        }
+        Chunk { block, start, len, round: self.round }
+    }
+
+    fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
+        assert!(self.round <= chunk.round + 1, "the kernel may have the block again");
+        assert!(chunk.start + chunk.len <= BLOCK_BYTES);
+        // SAFETY: The range lies in the block, whose memory is never freed and was initialised. The kernel has written
+        // it and writes to what lies behind it only, until the block is lent again, which by the first assertion it
+        // has not been. The borrow of self keeps any other slice of it away.
+        unsafe {
+            let start = self.memory[usize::from(chunk.block)].add(chunk.start);
+            std::slice::from_raw_parts_mut(start, chunk.len)
+        }
+    }
+
+    /// The sends of the last round are over: what was used up in it can be lent again.
+    fn next_round(&mut self) {
+        self.round += 1;
+        let [before, now] = &mut self.used_up;
+        self.free.append(before);
+        mem::swap(before, now);
+        self.lend();
+    }
+
+    fn lend_more(&mut self) {
+        self.lent_target = (2 * self.lent_target).min(BLOCKS_MAX);
+        self.lend();
+    }
+}
+
+fn builder() -> io_uring::Builder {
+    let mut builder = IoUring::builder();
+    // One thread submits and waits; completions are worked off when it waits and never interrupt it; a request that
+    // cannot be submitted does not keep the others back.
+    builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(COMPLETIONS);
+    builder
+}
+
+fn fd(descriptor: impl AsFd) -> Fd {
+    Fd(descriptor.as_fd().as_raw_fd())
+}
+
+fn libc_flags(flags: rustix::net::SocketFlags) -> i32 {
+    flags.bits() as i32
+}
+
+/// A wait that was interrupted, timed out or found too many answers is simply over.
+fn tolerate(result: io::Result<usize>) {
+    if let Err(error) = result {
+        let code = error.raw_os_error().map(Errno::from_raw_os_error);
+        if !matches!(code, Some(Errno::INTR | Errno::TIME | Errno::BUSY | Errno::AGAIN)) {
+            panic!("io_uring_enter failed on a ring that works: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_known_again_by_its_answer() {
+        let requests = [
+            Request::Accept(1),
+            Request::Newcomers(2),
+            Request::Receive(20_000),
+            Request::Send(3),
+            Request::Writable(4),
+            Request::Readable(5),
+            Request::Message(6),
+            Request::Cancel,
+        ];
+        for request in requests {
+            assert_eq!(Request::decode(request.encode()), request);
+            assert_ne!(request.encode(), MESSAGE);
+        }
+    }
+
+    #[test]
+    fn chunks_that_lie_side_by_side_become_one() {
+        let chunk = |block, start, len| Chunk { block, start, len, round: 0 };
+        let mut first = chunk(1, 0, 64);
+        assert!(!first.extend(&chunk(2, 64, 64)) && !first.extend(&chunk(1, 65, 64)));
+        assert!(first.extend(&chunk(1, 64, 36)));
+        assert_eq!((first.len(), first.after(90).len(), first.after(200).len()), (100, 10, 0));
+    }
+}
