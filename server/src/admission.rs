@@ -208,9 +208,9 @@ impl Acceptor {
     fn wait(&self, listeners: &[Listener], at_most: Option<Duration>) {
         let service = &self.service;
         let room = service.places.room();
-        let mut polled =
-            vec![PollFd::new(&service.shutdown, PollFlags::IN), PollFd::new(&room, PollFlags::IN)];
-        polled.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let own = [PollFd::new(&service.shutdown, PollFlags::IN), PollFd::new(&room, PollFlags::IN)];
+        let theirs = listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN));
+        let mut polled: Vec<_> = theirs.chain(own).collect();
         let at_most = at_most.map(|time| Timespec::try_from(time).expect("a rest is short"));
         match poll(&mut polled, at_most.as_ref()) {
             Ok(_) | Err(Errno::INTR) => service.places.reset_room(),

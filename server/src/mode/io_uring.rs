@@ -2,10 +2,10 @@
 //! nothing keeps it from it, and one system call submits every send of a round and waits for what comes next.
 //!
 //! A connection's receive is asked for once (multishot) and goes on until it is cancelled. That gives no backpressure by
-//! itself: as soon as a client does not take its echo at once, its receive is cancelled, what came meanwhile waits in
-//! the connection's inbox, and from then on it receives once for each time that its client has taken everything. What
-//! one connection may keep is so bounded by what the kernel can receive before the cancellation takes effect, which is
-//! all blocks of its ring once (1 MiB), and one block later on.
+//! itself: as soon as a client does not take its echo at once, or sends more in one round than fits in one block of
+//! memory, its receive is cancelled, what came meanwhile waits in the connection's inbox, and from then on it receives
+//! once for each time that its client has taken everything. What one connection may keep is so bounded by the blocks
+//! that are lent to the kernel before the cancellation takes effect, and by one block later on.
 //!
 //! A round is: wait, settle the sends that were short, look at what came, submit sends with the next wait. A connection
 //! has one send at most in each round, so that its bytes stay in order. Nothing that a send may still read is touched,
@@ -318,7 +318,8 @@ impl Loop {
                 goes_on = false;
             }
             Ok(chunk) => self.handle_bytes(key, chunk),
-            Err(Errno::NOBUFS) => self.ring.lend_more(),
+            // It is asked for again, in the order of those who found none.
+            Err(Errno::NOBUFS) => self.ring.lend_more(self.sends.len()),
             Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return self.end(key, End::Failed(error)),
         }
@@ -347,6 +348,7 @@ impl Loop {
                     slot.connection.echo.note_sent(chunk.len());
                 } else {
                     slot.connection.echo.keep(bytes);
+                    self.pause(key);
                     self.enqueue(key);
                 }
             }

@@ -211,9 +211,12 @@ impl Ring {
         self.blocks.bytes(chunk)
     }
 
-    /// Lends the kernel more blocks, up to a bound: a receive found none.
-    pub(super) fn lend_more(&mut self) {
-        self.blocks.lend_more();
+    /// Lends the kernel more blocks, up to a bound, where a receive found none although no connection took more than
+    /// its part: that many had something in this round.
+    pub(super) fn lend_more(&mut self, connections: usize) {
+        if connections > usize::from(self.blocks.lent_target) {
+            self.blocks.lend_more();
+        }
     }
 
     fn poll(&mut self, descriptor: BorrowedFd<'_>, flags: rustix::event::PollFlags, request: Request) {
