@@ -26,7 +26,8 @@ pub(crate) const REST: Duration = Duration::from_millis(100);
 pub(crate) struct Acceptor {
     service: Arc<Service>,
     listeners: Vec<Listener>,
-    /// Which listener is looked at first the next time, so that none takes every place that gets free.
+    /// Which listener is looked at first: the one after the listener that last gave somebody, so that none takes every
+    /// place that gets free.
     first: AtomicUsize,
     exhausted: AtomicBool,
     log_turned_away: Throttle,
@@ -87,10 +88,10 @@ impl Acceptor {
         self.listeners[index].as_fd()
     }
 
-    /// The listeners' indices, each time beginning with another one.
+    /// The listeners' indices, beginning with the one whose turn it is.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
-        let (count, first) = (self.listeners.len(), self.first.fetch_add(1, SeqCst));
-        (0..count).map(move |offset| first.wrapping_add(offset) % count)
+        let (count, first) = (self.listeners.len(), self.first.load(SeqCst));
+        (0..count).map(move |offset| (first + offset) % count)
     }
 
     /// Accepts one newcomer of the listener with this index; `flags` are for its socket.
@@ -103,7 +104,13 @@ impl Acceptor {
             }
             return Accepted::Full;
         }
-        match accept_with(&self.listeners[listener], flags | SocketFlags::CLOEXEC) {
+        let accepted = accept_with(&self.listeners[listener], flags | SocketFlags::CLOEXEC);
+        if accepted.is_ok() {
+            // An attempt that finds no room or nobody was no turn: such attempts come in a rhythm that would always leave
+            // the same listener out.
+            self.first.store(listener + 1, SeqCst);
+        }
+        match accepted {
             Ok(socket) if has_place => Accepted::Newcomer(self.newcomer(listener, socket)),
             Ok(_closed_here) => {
                 self.turn_away("full");
