@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use common::Address;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{
-    text::{expect_same, upper},
+    text::{Random, expect_same, upper},
     wait::{PATIENCE, wait_for},
 };
 
@@ -78,6 +78,18 @@ impl Client {
     #[track_caller]
     pub(crate) fn send(&self, bytes: &[u8]) {
         (&self.socket).write_all(bytes).expect("the server takes what is sent");
+    }
+
+    /// Sends the bytes in pieces: mostly a few of them, sometimes more than any buffer.
+    #[track_caller]
+    pub(crate) fn send_in_pieces(&self, bytes: &[u8], random: &mut Random) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let longest = [16, 1_000, 200_000][random.next() as usize % 3];
+            let (piece, left) = rest.split_at(rest.len().min(1 + random.next() as usize % longest));
+            self.send(piece);
+            rest = left;
+        }
     }
 
     /// Receives exactly so many bytes.
@@ -211,6 +223,31 @@ impl Client {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Receives to the end of the stream, and counts what it has received.
+    #[track_caller]
+    pub(crate) fn drain_counting(&self, received: &AtomicUsize) {
+        let mut part = vec![0; PART_BYTES];
+        loop {
+            match (&self.socket).read(&mut part).expect("bytes or the end come") {
+                0 => return,
+                length => _ = received.fetch_add(length, Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// Waits until all the buffers on its way are full: what it has to send stays on its side.
+    #[track_caller]
+    pub(crate) fn wait_until_held(&self) {
+        let mut before = (0, Instant::now());
+        wait_for("it is held", || {
+            let undelivered = self.undelivered_bytes();
+            if undelivered == 0 || undelivered != before.0 {
+                before = (undelivered, Instant::now());
+            }
+            (before.1.elapsed() >= HELD_AFTER).then_some(())
+        });
     }
 
     /// Waits until the server's side of the connection has everything that was sent: nothing is left on this

@@ -103,6 +103,11 @@ impl Running {
         Duration::from_secs(field(14) + field(15)) / rustix::param::clock_ticks_per_second() as u32
     }
 
+    /// How many file descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
+    }
+
     /// Its memory in bytes (proc_pid_status(5), `VmRSS`).
     pub(crate) fn memory_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");

@@ -13,6 +13,7 @@ use super::{
     process::{Finished, Printed, Running},
     programs,
     text::field,
+    wait::wait_until,
 };
 
 /// A server that is about to be started.
@@ -154,6 +155,23 @@ impl Server {
     #[track_caller]
     pub(crate) fn expect_service(&self) {
         self.connect().exchange(b"Is anybody there?");
+    }
+
+    /// How many descriptors it has open when nobody is connected.
+    #[track_caller]
+    pub(crate) fn descriptors_at_rest(&self) -> usize {
+        // Once it serves, it has all that it waits with. One is this client's.
+        let client = self.connect_served(1);
+        let at_rest = self.running.descriptors() - 1;
+        drop(client);
+        self.expect_descriptors(at_rest);
+        at_rest
+    }
+
+    /// That it comes to have no more descriptors than these again.
+    #[track_caller]
+    pub(crate) fn expect_descriptors(&self, at_rest: usize) {
+        wait_until("every descriptor is closed", || self.running.descriptors() <= at_rest);
     }
 
     pub(crate) fn process(&mut self) -> &mut Running {

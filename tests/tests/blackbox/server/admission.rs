@@ -6,7 +6,10 @@ use server::mode::Mode;
 
 use crate::{
     behaviour::group,
-    harness::{Client, Server, wait_until},
+    harness::{
+        Client, Server, ServerCommand,
+        wait::{wait_for, wait_until},
+    },
 };
 
 group! {
@@ -16,6 +19,9 @@ group! {
         a_newcomer_is_rejected_while_it_is_full,
         rejections_are_counted_and_logged_at_a_bounded_rate,
         whoever_vanishes_leaves_his_place_to_others,
+        no_listener_is_starved_while_it_is_full,
+        a_storm_that_waits_is_served_to_the_last_and_leaves_every_place_free,
+        a_storm_that_is_turned_away_leaves_every_place_free,
     }
 }
 
@@ -85,6 +91,86 @@ fn whoever_vanishes_leaves_his_place_to_others(mode: &'static Mode) {
         client.reset();
     }
     server.expect_service();
+}
+
+/// Each listener always has somebody waiting, and one place at a time gets free.
+fn no_listener_is_starved_while_it_is_full(mode: &'static Mode) {
+    const CLIENTS: usize = 20;
+    for (listeners, places) in [(2, "1"), (2, "3"), (3, "1"), (3, "2"), (4, "1")] {
+        let command = ServerCommand::new(mode).args(&["--threads", "2", "--max-connections", places]);
+        let server = (0..listeners).fold(command, |command, _| command.listen("127.0.0.1:0")).start();
+        let queue = |address| -> Vec<_> {
+            let clients = (0..CLIENTS).map(|_| Client::connect(address));
+            clients.inspect(|client| client.send(b"my turn?")).collect()
+        };
+        let mut waiting: Vec<Vec<Client>> = server.addresses().iter().map(queue).collect();
+        wait_until("one listener's clients have all been served", || {
+            for clients in &mut waiting {
+                // Who is served leaves.
+                clients.retain(|client| !client.has_news());
+            }
+            waiting.iter().any(Vec::is_empty)
+        });
+        let left: Vec<_> = waiting.iter().map(Vec::len).collect();
+        assert!(
+            left.iter().all(|left| *left <= CLIENTS / 2),
+            "{places} places, so many still wait: {left:?}"
+        );
+    }
+}
+
+fn a_storm_that_waits_is_served_to_the_last_and_leaves_every_place_free(mode: &'static Mode) {
+    const PLACES: usize = 20;
+    const CLIENTS: usize = 400;
+    let server = Server::start(mode, &["--threads", "2", "--max-connections", "20"]);
+    let at_rest = server.descriptors_at_rest();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    clients.iter().for_each(|client| client.send(b"in this weather"));
+    wait_until("everybody is served", || {
+        let served = clients.iter().filter(|client| client.has_news()).count();
+        assert!(served <= PLACES, "{served} are served at once");
+        clients.retain(|client| {
+            let is_served = client.has_news();
+            if is_served {
+                client.expect_reply_to(b"in this weather");
+            }
+            !is_served
+        });
+        clients.is_empty()
+    });
+    server.expect_descriptors(at_rest);
+    // They all hold their places at once.
+    let guests = server.connect_served(PLACES);
+    drop(guests);
+    let stopped = server.stop();
+    assert_eq!(stopped.counted("connections"), (1 + CLIENTS + PLACES) as u64);
+    assert_eq!((stopped.counted("turned_away"), stopped.counted("failed")), (0, 0));
+}
+
+fn a_storm_that_is_turned_away_leaves_every_place_free(mode: &'static Mode) {
+    const PLACES: usize = 20;
+    const CLIENTS: usize = 400;
+    let args = ["--threads", "2", "--max-connections", "20", "--when-full", "reject"];
+    let server = Server::start(mode, &args);
+    let at_rest = server.descriptors_at_rest();
+    let guests = take_all_places(&server, PLACES);
+    let storm: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    storm.iter().for_each(Client::expect_cut_off);
+    for client in &guests {
+        client.exchange(b"what a night");
+    }
+    drop(guests);
+    server.expect_descriptors(at_rest);
+    take_all_places(&server, PLACES);
+    assert!(server.stop().counted("turned_away") >= CLIENTS as u64);
+}
+
+/// As many guests as there are places, all served at once. A place is free only a moment after who had it has gone.
+fn take_all_places(server: &Server, places: usize) -> Vec<Client> {
+    wait_for("as many as there are places are served at once", || {
+        let guests: Vec<_> = (0..places).map(|_| server.connect()).collect();
+        guests.iter().all(is_served).then_some(guests)
+    })
 }
 
 /// Whether the client gets a reply rather than an end.

@@ -1,7 +1,7 @@
 //! Clients that send and do not read: each is held, and none of them holds up anybody else.
 
 use std::{
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -12,8 +12,9 @@ use crate::{
     behaviour::group,
     harness::{
         Client, Server,
-        client::counting,
+        client::{counting, exchange_all},
         text::{expect_same, upper},
+        wait_until,
     },
 };
 
@@ -23,7 +24,10 @@ group! {
         twenty_clients_that_do_not_read_cost_bounded_memory,
         a_client_that_takes_nothing_is_cut_off_after_the_write_timeout,
         a_slow_reader_that_goes_on_taking_is_not_cut_off,
+        a_reader_too_slow_for_the_kernel_to_report_is_not_cut_off_while_one_that_takes_nothing_is,
         forty_clients_that_never_read_leave_four_threads_free,
+        a_client_that_floods_without_reading_costs_its_neighbours_nothing_but_time,
+        a_client_that_floods_and_reads_starves_nobody,
     }
 }
 
@@ -85,12 +89,46 @@ fn a_slow_reader_that_goes_on_taking_is_not_cut_off(mode: &'static Mode) {
             client.receive(256 * 1024);
             thread::sleep(timeout / 20);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(server.log().count("cut off"), 0);
     client.finish_sending();
     client.receive_to_end();
     assert_eq!(server.stop().counted("write_timeouts"), 0);
+}
+
+/// A socket is reported writable only when a third of its buffer is free (tcp_poll, sk_stream_is_writeable), which
+/// on this client's account it never is: all that it takes in this test is less. But it takes some all the time.
+fn a_reader_too_slow_for_the_kernel_to_report_is_not_cut_off_while_one_that_takes_nothing_is(
+    mode: &'static Mode,
+) {
+    const PART_BYTES: usize = 4096;
+    const PARTS_PER_TIMEOUT: u32 = 20;
+    let timeout = Duration::from_secs(1);
+    let server = Server::start(mode, &["--threads", "2", "--write-timeout", "1s"]);
+    let steady = Client::connect_narrow(server.address(), 16 * 1024);
+    let deaf = Client::connect_narrow(server.address(), 16 * 1024);
+    let deaf_address = deaf.address().to_string();
+    let mut taken = 0;
+    let sent = thread::scope(|scope| {
+        let sent = scope.spawn(|| steady.push_until_held(HELD_BY_THEN));
+        scope.spawn(|| deaf.push_until(&AtomicBool::new(false)));
+        let begin = Instant::now();
+        while begin.elapsed() < 3 * timeout || server.log().count("cut off") == 0 {
+            expect_same(&steady.receive(PART_BYTES), &upper(&counting(taken, PART_BYTES)));
+            taken += PART_BYTES;
+            assert!(begin.elapsed() < 20 * timeout, "the client that takes nothing is not cut off");
+            thread::sleep(timeout / PARTS_PER_TIMEOUT);
+        }
+        sent.join().expect("it is held")
+    });
+    assert_eq!(server.log().count("cut off"), 1, "{}", server.log().so_far());
+    let line = server.log().wait_for("cut off");
+    assert!(line.contains(&deaf_address), "the line names the client {deaf_address}: {line}");
+    // It has lost nothing on the way.
+    steady.finish_sending();
+    expect_same(&steady.receive_to_end(), &upper(&counting(taken, sent - taken)));
+    assert_eq!(server.stop().counted("write_timeouts"), 1);
 }
 
 fn forty_clients_that_never_read_leave_four_threads_free(mode: &'static Mode) {
@@ -107,4 +145,49 @@ fn forty_clients_that_never_read_leave_four_threads_free(mode: &'static Mode) {
             client.exchange(b"served all the same");
         }
     }
+}
+
+fn a_client_that_floods_without_reading_costs_its_neighbours_nothing_but_time(mode: &'static Mode) {
+    const NEIGHBOURS: usize = 100;
+    /// What one connection may keep, for whatever way the mode keeps it, and what its neighbours' buffers take.
+    const BYTES_MAX: u64 = 8 << 20;
+    let mut server = Server::start(mode, &["--threads", "1"]);
+    let neighbours = server.connect_served(NEIGHBOURS);
+    let before = server.process().memory_bytes();
+    let flood = server.connect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| flood.push_until(&stop));
+        for _ in 0..20 {
+            exchange_all(&neighbours, b"I only want a word");
+        }
+        // Whatever is not bounded has had its time to grow.
+        flood.wait_until_held();
+        exchange_all(&neighbours, b"and a last one");
+        let grown = server.process().memory_bytes().saturating_sub(before);
+        assert!(grown < BYTES_MAX, "{grown} bytes of memory more");
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn a_client_that_floods_and_reads_starves_nobody(mode: &'static Mode) {
+    let server = Server::start(mode, &["--threads", "1"]);
+    let neighbours = server.connect_served(100);
+    let flood = server.connect();
+    let (stop, received) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            flood.push_until(&stop);
+            flood.finish_sending();
+        });
+        scope.spawn(|| flood.drain_counting(&received));
+        // It stops only after all of these have been served, in the midst of its flood.
+        wait_until("it floods", || received.load(Ordering::Relaxed) > 4 << 20);
+        for _ in 0..20 {
+            let before = received.load(Ordering::Relaxed);
+            exchange_all(&neighbours, b"may I, too?");
+            wait_until("the flood goes on", || received.load(Ordering::Relaxed) > before);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }

@@ -22,8 +22,10 @@ group! {
         newcomers_are_refused_during_the_drain,
         what_was_received_before_is_echoed,
         what_has_only_just_arrived_is_echoed,
+        whoever_is_in_the_backlog_at_the_last_moment_is_served,
         what_a_slow_reader_has_not_taken_yet_is_delivered,
         what_waits_for_the_work_is_echoed,
+        connections_in_every_state_end_cleanly,
         a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off,
         a_client_that_left_before_its_echo_does_not_hold_up_the_drain,
         idle_clients_do_not_hold_up_the_drain_once_they_close,
@@ -105,6 +107,29 @@ fn what_has_only_just_arrived_is_echoed(mode: &'static Mode) {
     }
 }
 
+fn whoever_is_in_the_backlog_at_the_last_moment_is_served(mode: &'static Mode) {
+    for _ in 0..5 {
+        let server = ServerCommand::new(mode).args(&NEVER).args(&["--threads", "2"]).start();
+        let guests = server.connect_served(5);
+        server.signal(Signal::STOP);
+        let newcomers: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        for client in &newcomers {
+            client.send(b"just in time");
+            client.wait_until_all_is_delivered();
+        }
+        server.terminate();
+        server.signal(Signal::CONT);
+        for client in &newcomers {
+            expect_same(&client.receive_to_end(), b"JUST IN TIME");
+        }
+        guests.iter().for_each(Client::expect_end);
+        drop((guests, newcomers));
+        let stopped = server.wait_for_exit();
+        stopped.finished.expect_code(0);
+        assert_eq!((stopped.counted("connections"), stopped.counted("drained")), (55, 55));
+    }
+}
+
 fn what_a_slow_reader_has_not_taken_yet_is_delivered(mode: &'static Mode) {
     let server = Server::start(mode, &NEVER);
     let client = Client::connect_narrow(server.address(), 16 * 1024);
@@ -141,6 +166,49 @@ fn what_waits_for_the_work_is_echoed(mode: &'static Mode) {
         }
         server.wait_for_exit().finished.expect_code(0);
     }
+}
+
+fn connections_in_every_state_end_cleanly(mode: &'static Mode) {
+    let args = ["--threads", "2", "--work", "sleep:20ms", "--idle-timeout", "1h"];
+    let server = ServerCommand::new(mode).args(&NEVER).args(&args).start();
+    let silent: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    let idle = server.connect_served(10);
+    let held: Vec<_> = (0..3).map(|_| Client::connect_narrow(server.address(), 4096)).collect();
+    let pushed: Vec<_> = thread::scope(|scope| {
+        let pushing: Vec<_> =
+            held.iter().map(|client| scope.spawn(|| client.push_until_held(64 << 20))).collect();
+        pushing.into_iter().map(|pushing| pushing.join().expect("it is held")).collect()
+    });
+    let half_closed: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    let asleep: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for client in &half_closed {
+        client.send(b"that is all");
+        client.finish_sending();
+    }
+    for client in &asleep {
+        client.send(b"are you awake?");
+        client.wait_until_all_is_delivered();
+    }
+    server.terminate();
+    for client in &half_closed {
+        expect_same(&client.receive_to_end(), b"THAT IS ALL");
+    }
+    for client in &asleep {
+        expect_same(&client.receive_to_end(), b"ARE YOU AWAKE?");
+    }
+    silent.iter().chain(&idle).for_each(Client::expect_end);
+    drop((silent, idle, half_closed, asleep));
+    // What the server had not received yet of these is not promised. What comes has no gap.
+    for (client, pushed) in held.iter().zip(pushed) {
+        let received = client.receive_to_end();
+        assert!(!received.is_empty() && received.len() <= pushed, "{} of {pushed} bytes", received.len());
+        expect_same(&received, &upper(&counting(0, received.len())));
+    }
+    drop(held);
+    let stopped = server.wait_for_exit();
+    stopped.finished.expect_code(0);
+    assert_eq!((stopped.counted("connections"), stopped.counted("cut_off")), (43, 0));
+    assert_eq!((stopped.counted("failed"), stopped.counted("idle_timeouts")), (0, 0));
 }
 
 fn a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off(mode: &'static Mode) {

@@ -2,13 +2,14 @@
 
 use std::thread;
 
+use rustix::process::Signal;
 use server::mode::Mode;
 
 use crate::{
     behaviour::group,
     harness::{
-        Server,
-        client::exchange_all,
+        Client, Server,
+        client::{counting, exchange_all},
         text::{Random, expect_same, noise, upper},
     },
 };
@@ -22,6 +23,8 @@ group! {
         eight_mebibytes_stream_through_a_client_that_reads_meanwhile,
         clients_get_their_own_bytes,
         five_hundred_clients_on_four_threads_all_make_progress,
+        six_hundred_clients_that_send_much_at_once_to_one_thread_get_it_all_back,
+        clients_that_read_in_short_pieces_get_every_byte_in_order,
     }
 }
 
@@ -66,16 +69,7 @@ fn any_chunking_keeps_the_order(mode: &'static Mode) {
     let client = server.connect();
     let bytes = noise(2_000_000);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let (mut rest, mut random) = (&bytes[..], Random(7));
-            while !rest.is_empty() {
-                // Mostly a few bytes, sometimes more than any buffer.
-                let longest = [16, 1_000, 200_000][random.next() as usize % 3];
-                let (chunk, left) = rest.split_at(rest.len().min(1 + random.next() as usize % longest));
-                client.send(chunk);
-                rest = left;
-            }
-        });
+        scope.spawn(|| client.send_in_pieces(&bytes, &mut Random(7)));
         client.expect_reply_to(&bytes);
     });
 }
@@ -114,4 +108,50 @@ fn five_hundred_clients_on_four_threads_all_make_progress(mode: &'static Mode) {
     }
     drop(clients);
     assert_eq!(server.stop().counted("connections"), 500);
+}
+
+/// Far more at once than any pool of buffers holds that connections share.
+fn six_hundred_clients_that_send_much_at_once_to_one_thread_get_it_all_back(mode: &'static Mode) {
+    const CLIENTS: usize = 600;
+    let server = Server::start(mode, &["--threads", "1"]);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    // Twice: what the first time has used up must be there again.
+    for round in 0..2 {
+        let bytes = counting(round, 64 * 1024);
+        server.signal(Signal::STOP);
+        for client in &clients {
+            client.send(&bytes);
+        }
+        server.signal(Signal::CONT);
+        for client in &clients {
+            client.expect_reply_to(&bytes);
+        }
+    }
+}
+
+fn clients_that_read_in_short_pieces_get_every_byte_in_order(mode: &'static Mode) {
+    const CLIENTS: usize = 16;
+    const BYTES: usize = 2 << 20;
+    let server = Server::start(mode, &["--threads", "2"]);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect_narrow(server.address(), 32 * 1024)).collect();
+    thread::scope(|scope| {
+        for (number, client) in clients.iter().enumerate() {
+            // Each client's stream begins elsewhere, so that bytes of another one's are seen.
+            let bytes = counting(number * 7, BYTES);
+            scope.spawn(move || client.send_in_pieces(&bytes, &mut Random(1 + number as u64)));
+            scope.spawn(move || {
+                let (expected, mut random) =
+                    (upper(&counting(number * 7, BYTES)), Random(100 + number as u64));
+                let mut received = 0;
+                while received < BYTES {
+                    let piece = (1 + random.next() as usize % 20_000).min(BYTES - received);
+                    let got = client.receive(piece);
+                    expect_same(&got, &expected[received..received + piece]);
+                    received += piece;
+                }
+            });
+        }
+    });
+    drop(clients);
+    assert_eq!(server.stop().counted("bytes_sent"), (CLIENTS * BYTES) as u64);
 }

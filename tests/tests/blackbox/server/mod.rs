@@ -10,6 +10,7 @@ mod echo;
 mod environment;
 mod exhaustion;
 mod half_close;
+mod leftovers;
 mod listening;
 mod logs;
 mod quiet;
@@ -29,6 +30,7 @@ pub(crate) fn groups() -> Vec<Group> {
         quiet::group(),
         drain::group(),
         abuse::group(),
+        leftovers::group(),
         work::group(),
         logs::group(),
         environment::group(),
