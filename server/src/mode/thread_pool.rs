@@ -2,7 +2,9 @@
 //!
 //! The threads take turns at watching: one waits in epoll for all connections and fills the queue, the others
 //! work it off or sleep. Whoever finds the queue empty and nobody watching watches next. So one event wakes one
-//! thread, and while the watcher alone keeps up, which is where servers live, nobody else is woken at all.
+//! thread, and while the watcher alone keeps up, which is where servers live, nobody else is woken at all. A
+//! connection whose turn is over before its bytes are would keep the queue from being empty for as long as its
+//! client goes on: after such a turn, a thread glances at the others' events.
 //!
 //! Every socket is registered once, edge-triggered. What a re-armed one-shot registration would give, that no
 //! two threads serve one connection, the queue's own lock gives: a connection is either at rest in its slot or
@@ -91,6 +93,15 @@ enum Task {
     Accept,
 }
 
+/// How a thread watches.
+#[derive(Clone, Copy)]
+enum Watch {
+    /// Until there is an event, or the next deadline.
+    Wait,
+    /// Without waiting: it has tasks to do.
+    Glance,
+}
+
 /// Who, if anybody, is about to accept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accepting {
@@ -172,15 +183,20 @@ impl Pool {
         let mut buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
         let mut events = readiness::events();
         let mut state = self.lock();
+        let mut has_glanced = false;
         loop {
-            state = if let Some(task) = state.queue.pop_front() {
+            let must_glance = state.heavy && !has_glanced && state.watched.is_none();
+            has_glanced = must_glance;
+            state = if must_glance {
+                self.watch(state, &mut events, Watch::Glance)
+            } else if let Some(task) = state.queue.pop_front() {
                 self.wake_another_if_needed(&mut state);
                 match task {
                     Task::Serve(key) => self.serve(state, key, &mut buffer),
                     Task::Accept => self.accept(state),
                 }
             } else if state.watched.is_none() {
-                self.watch(state, &mut events)
+                self.watch(state, &mut events, Watch::Wait)
             } else {
                 self.sleep(state)
             };
@@ -208,9 +224,17 @@ impl Pool {
         state
     }
 
-    /// Waits for events, and queues what they are about.
-    fn watch<'a>(&'a self, mut state: MutexGuard<'a, State>, events: &mut Events) -> MutexGuard<'a, State> {
-        let deadline = state.next_deadline();
+    /// Waits for events, or takes those that are there, and queues what they are about.
+    fn watch<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        events: &mut Events,
+        watch: Watch,
+    ) -> MutexGuard<'a, State> {
+        let deadline = match watch {
+            Watch::Wait => state.next_deadline(),
+            Watch::Glance => Some(Instant::now()),
+        };
         state.watched = Some(deadline);
         drop(state);
         self.readiness.wait(events, deadline);
