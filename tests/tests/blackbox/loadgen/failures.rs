@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     net::{Shutdown, TcpListener},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,8 @@ group! {
         a_reply_that_is_too_long_is_a_mismatch,
         a_reply_that_is_cut_short_is_a_closed_connection,
         a_reply_that_never_comes_is_a_timeout,
+        a_reply_after_the_window_is_awaited_for_the_timeout,
+        a_run_whose_server_is_gone_ends_with_its_window,
         too_many_connections_for_the_open_files_limit_fail_the_run_before_it_begins,
         where_local_ports_run_out_other_loopback_addresses_have_more needs machine::own_network,
         too_many_connections_for_the_local_ports_fail_the_run_before_it_begins needs machine::own_network,
@@ -168,6 +171,41 @@ fn a_reply_that_never_comes_is_a_timeout() {
     assert!(report.count("errors.timeout") > 3, "{}", report.at("errors"));
     assert_eq!(report.count("requests.completed"), 0);
     assert_eq!(report.count("requests.failed"), report.count("requests.sent"));
+}
+
+fn a_reply_after_the_window_is_awaited_for_the_timeout() {
+    // Several windows late, and far within the timeout.
+    let late = Duration::from_secs(3);
+    let peer = Peer::start(move |_, stream| {
+        converse(&stream, |bytes| {
+            bytes.make_ascii_uppercase();
+            thread::sleep(late);
+        })
+    });
+    for load in ["", "-r 10"] {
+        let begin = Instant::now();
+        let args = format!("-c 3 -d 500ms -w 0s --timeout 25s {load}");
+        let report = Loadgen::run(Some(peer.address()), &args).report();
+        assert!(begin.elapsed() >= late);
+        // Closed, each client has asked once. Open, what was due in the window is sent and awaited, one after the other.
+        let asked = if load.is_empty() { 3 } else { 5 };
+        assert_eq!((report.count("requests.completed"), report.errors()), (asked, 0), "{load}");
+        assert_eq!(report.count("requests.verified"), asked);
+    }
+}
+
+fn a_run_whose_server_is_gone_ends_with_its_window() {
+    // In an open loop, requests go on being due when nobody is left to be asked.
+    for load in ["", "-r 100"] {
+        let server = ServerCommand::bare().start();
+        // It waits far longer than a test does for a reply; there is no one to wait for.
+        let args = format!("-c 10 -d 1s -w 0s -i 200ms --timeout 1h --format json {load}");
+        let load = Loadgen::run(Some(server.address()), &args).start();
+        load.stderr.wait_for("p50");
+        drop(server);
+        let report = Report::read(&load.finish());
+        assert!(report.count("errors.connect_refused") > 0, "{}", report.at("errors"));
+    }
 }
 
 fn too_many_connections_for_the_open_files_limit_fail_the_run_before_it_begins() {
