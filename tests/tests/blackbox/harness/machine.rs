@@ -1,9 +1,16 @@
 //! What the machine offers, and what a test may not be able to do on it.
 
 use std::{
+    env,
+    error::Error,
     net::TcpListener,
+    panic::resume_unwind,
     process::{Command, Stdio},
+    thread,
 };
+
+use rustix::io::Errno;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// The IPv6 loopback address.
 pub(crate) fn ipv6() -> Result<(), String> {
@@ -69,6 +76,46 @@ pub(crate) fn with_few_local_ports(command: &mut Command) -> Command {
     let set_up =
         "ip link set lo up && echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
     before(&["unshare", "--user", "--map-root-user", "--net", "sh", "-c", set_up, "sh"], command)
+}
+
+/// Mounts of its own for one process.
+pub(crate) fn kernel_settings() -> Result<(), String> {
+    works(&mut with_kernel_setting(&mut Command::new("true"), "/proc/sys/kernel/ostype", "Linux"))
+}
+
+/// The command where this file of the kernel's settings shows this value. Others go on seeing, and having, the real one.
+pub(crate) fn with_kernel_setting(command: &mut Command, file: &str, value: &str) -> Command {
+    let set_up = "shown=$(mktemp) && echo \"$2\" > \"$shown\" && mount --bind \"$shown\" \"$1\" && rm \"$shown\" \
+                  && shift 2 && exec \"$@\"";
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
+    before(&[&unshare[..], &["sh", "-c", set_up, "sh", file, value]].concat(), command)
+}
+
+/// That a thread can have some of its system calls refused.
+pub(crate) fn filters() -> Result<(), String> {
+    thread::scope(|scope| scope.spawn(|| refuse(libc::SYS_eventfd2, Errno::PERM)).join())
+        .expect("an error is returned")
+        .map_err(|error| format!("no system calls can be filtered here: {error}"))
+}
+
+/// What this makes of it where the kernel refuses a system call with this error, to this call alone and to the processes that
+/// it starts meanwhile.
+pub(crate) fn refusing<T: Send>(call: i64, error: Errno, act: impl FnOnce() -> T + Send) -> T {
+    // A filter stays for as long as its thread, and is inherited (seccomp(2)).
+    let refused = || {
+        refuse(call, error).expect("the test needs filters");
+        act()
+    };
+    let outcome = thread::scope(|scope| scope.spawn(refused).join());
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// From now on, the kernel refuses this system call to this thread.
+fn refuse(call: i64, error: Errno) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let refused = SeccompAction::Errno(error.raw_os_error().unsigned_abs());
+    let rules = [(call, Vec::new())].into_iter().collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, env::consts::ARCH.try_into()?)?;
+    Ok(seccompiler::apply_filter(&BpfProgram::try_from(filter)?)?)
 }
 
 /// The command with a standard error that takes nothing, like a file on a full disk.

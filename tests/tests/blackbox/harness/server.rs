@@ -92,6 +92,12 @@ impl ServerCommand {
         self
     }
 
+    /// See [`machine::with_kernel_setting`].
+    pub(crate) fn with_kernel_setting(mut self, file: &str, value: &str) -> Self {
+        self.command = machine::with_kernel_setting(&mut self.command, file, value);
+        self
+    }
+
     pub(crate) fn without_privileged_ports(mut self) -> Self {
         self.command = machine::without_privileged_ports(&mut self.command);
         self

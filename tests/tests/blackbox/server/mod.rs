@@ -14,6 +14,7 @@ mod leftovers;
 mod listening;
 mod logs;
 mod quiet;
+mod refusals;
 mod timeouts;
 mod usage;
 mod work;
@@ -28,6 +29,7 @@ pub(crate) fn groups() -> Vec<Group> {
         admission::group(),
         exhaustion::group(),
         quiet::group(),
+        refusals::group(),
         drain::group(),
         abuse::group(),
         leftovers::group(),
