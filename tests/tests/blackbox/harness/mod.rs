@@ -5,6 +5,7 @@ pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod queues;
 pub(crate) mod server;
 pub(crate) mod text;
 pub(crate) mod wait;

@@ -15,6 +15,7 @@ mod listening;
 mod logs;
 mod quiet;
 mod refusals;
+mod spread;
 mod timeouts;
 mod usage;
 mod work;
@@ -27,6 +28,7 @@ pub(crate) fn groups() -> Vec<Group> {
         backpressure::group(),
         timeouts::group(),
         admission::group(),
+        spread::group(),
         exhaustion::group(),
         quiet::group(),
         refusals::group(),

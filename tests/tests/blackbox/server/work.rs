@@ -19,11 +19,12 @@ group! {
     in every mode {
         a_reply_waits_for_its_work,
         sleeping_clients_do_not_wait_for_each_other_while_a_thread_is_free,
+        a_sleep_keeps_no_thread_from_others_unless_it_is_the_thread_that_sleeps,
+        newcomers_and_idle_clients_do_not_wait_for_those_that_sleep,
         a_thread_of_its_own_hides_blocking_and_few_threads_do_not,
         computing_is_hidden_by_nothing,
     }
     once {
-        fifty_sleeping_tasks_sleep_at_once_on_one_thread,
         a_blocking_call_in_a_task_stalls_its_neighbours,
         four_pool_threads_block_for_eight_clients_in_two_rounds,
     }
@@ -49,6 +50,46 @@ fn sleeping_clients_do_not_wait_for_each_other_while_a_thread_is_free(mode: &'st
     assert!(taken >= NAP && taken < NAP * CLIENTS / 2, "{taken:?} for {CLIENTS} clients");
 }
 
+fn a_sleep_keeps_no_thread_from_others_unless_it_is_the_thread_that_sleeps(mode: &'static Mode) {
+    const CLIENTS: u32 = 40;
+    let server = Server::start(mode, &["--threads", "2", "--work", "sleep:100ms"]);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let taken = timed(|| exchange_all(&clients, b"zzz"));
+    if a_worker_sleeps(mode) {
+        assert!(taken >= NAP * CLIENTS / 2, "{taken:?} for {CLIENTS} clients");
+    } else {
+        assert!(taken >= NAP && taken < NAP * CLIENTS / 5, "{taken:?} for {CLIENTS} clients");
+    }
+}
+
+fn newcomers_and_idle_clients_do_not_wait_for_those_that_sleep(mode: &'static Mode) {
+    const NAP: Duration = Duration::from_secs(3);
+    let threads = if a_worker_sleeps(mode) { "16" } else { "1" };
+    let server = Server::start(mode, &["--threads", threads, "--work", "sleep:3s"]);
+    let idle = server.connect();
+    let asleep: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &asleep {
+        client.send(b"zzz");
+        client.wait_until_all_is_delivered();
+    }
+    let newcomer = server.connect();
+    let taken = timed(|| {
+        for client in [&idle, &newcomer] {
+            client.finish_sending();
+            client.expect_end();
+        }
+    });
+    assert!(taken < NAP / 3, "{taken:?} until nothing is said to those who have said nothing");
+    for client in &asleep {
+        client.expect_reply_to(b"zzz");
+    }
+}
+
+/// Whether a simulated sleep keeps a worker from the other connections: in the mode that hides waiting behind threads.
+fn a_worker_sleeps(mode: &Mode) -> bool {
+    mode.name == "thread-pool"
+}
+
 fn a_thread_of_its_own_hides_blocking_and_few_threads_do_not(mode: &'static Mode) {
     const CLIENTS: u32 = 12;
     let server = Server::start(mode, &["--threads", "1", "--work", "block:100ms"]);
@@ -71,11 +112,6 @@ fn computing_is_hidden_by_nothing(mode: &'static Mode) {
     // The kernel shows the time in steps.
     let step = Duration::from_secs(1) / rustix::param::clock_ticks_per_second() as u32;
     assert!(used + 2 * step >= work * CLIENTS, "{used:?} of CPU time for {CLIENTS} clients");
-}
-
-fn fifty_sleeping_tasks_sleep_at_once_on_one_thread() {
-    let taken = naps_of("tokio-task", 50, &["--threads", "1", "--work", "sleep:100ms"]);
-    assert!(taken < NAP * 50 / 5, "{taken:?}");
 }
 
 fn a_blocking_call_in_a_task_stalls_its_neighbours() {
