@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::Address;
 use server::mode::Mode;
 
 use crate::{
     behaviour::group,
     harness::{
-        Client, Server,
+        Client, Server, ServerCommand,
         client::{counting, exchange_all},
         text::{expect_same, upper},
         wait_until,
@@ -26,6 +27,7 @@ group! {
         a_slow_reader_that_goes_on_taking_is_not_cut_off,
         a_reader_too_slow_for_the_kernel_to_report_is_not_cut_off_while_one_that_takes_nothing_is,
         forty_clients_that_never_read_leave_four_threads_free,
+        three_hundred_clients_that_never_read_leave_one_thread_free_and_lose_nothing,
         a_client_that_floods_without_reading_costs_its_neighbours_nothing_but_time,
         clients_that_flood_and_read_starve_nobody,
     }
@@ -145,6 +147,33 @@ fn forty_clients_that_never_read_leave_four_threads_free(mode: &'static Mode) {
             client.exchange(b"served all the same");
         }
     }
+}
+
+/// Over a unix socket, whose buffers are small: nearly each of them has the server keep as much as it may.
+fn three_hundred_clients_that_never_read_leave_one_thread_free_and_lose_nothing(mode: &'static Mode) {
+    const CLIENTS: usize = 300;
+    const BYTES_FOR_EACH_CLIENT_MAX: u64 = 256 * 1024;
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    let socket = Address::Unix(folder.path().join("echo.sock"));
+    let mut server = ServerCommand::new(mode).args(&["--threads", "1"]).listen(&socket).start();
+    let others = server.connect_served(8);
+    let before = server.process().memory_bytes();
+    let deaf: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let sent: Vec<_> = thread::scope(|scope| {
+        let pushing: Vec<_> =
+            deaf.iter().map(|client| scope.spawn(|| client.push_until_held(HELD_BY_THEN))).collect();
+        pushing.into_iter().map(|pushing| pushing.join().expect("it is held")).collect()
+    });
+    for _ in 0..20 {
+        exchange_all(&others, b"served all the same");
+    }
+    let grown = server.process().memory_bytes().saturating_sub(before);
+    assert!(grown < CLIENTS as u64 * BYTES_FOR_EACH_CLIENT_MAX, "{grown} bytes of memory more");
+    for (client, sent) in deaf.iter().zip(sent) {
+        client.finish_sending();
+        expect_same(&client.receive_to_end(), &upper(&counting(0, sent)));
+    }
+    exchange_all(&others, b"and now alone");
 }
 
 fn a_client_that_floods_without_reading_costs_its_neighbours_nothing_but_time(mode: &'static Mode) {

@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::AtomicBool, thread};
 
+use rustix::process::Signal;
 use server::mode::Mode;
 
 use crate::{
@@ -18,6 +19,7 @@ group! {
         clients_that_go_in_every_way_leave_no_descriptor_behind,
         a_reset_while_the_echo_is_pending_concerns_nobody_else,
         a_reset_while_the_server_sleeps_concerns_nobody_else,
+        a_thousand_clients_that_speak_and_go_at_one_moment_leave_nothing_behind,
     }
 }
 
@@ -94,4 +96,29 @@ fn a_reset_while_the_server_sleeps_concerns_nobody_else(mode: &'static Mode) {
     drop(others);
     server.expect_descriptors(at_rest);
     assert_eq!(server.stop().counted("connections"), 54);
+}
+
+/// More news at once than any queue of events holds.
+fn a_thousand_clients_that_speak_and_go_at_one_moment_leave_nothing_behind(mode: &'static Mode) {
+    const CLIENTS: usize = 1000;
+    let server = Server::start(mode, &["--threads", "1"]);
+    let at_rest = server.descriptors_at_rest();
+    let at_one_moment = |act: &mut dyn FnMut()| {
+        server.signal(Signal::STOP);
+        act();
+        server.signal(Signal::CONT);
+    };
+    for _ in 0..2 {
+        let mut clients = Vec::new();
+        at_one_moment(&mut || clients = (0..CLIENTS).map(|_| server.connect()).collect());
+        for _ in 0..2 {
+            at_one_moment(&mut || clients.iter().for_each(|client| client.send(b"all together now")));
+            clients.iter().for_each(|client| client.expect_reply_to(b"all together now"));
+        }
+        at_one_moment(&mut || clients.clear());
+        server.expect_descriptors(at_rest);
+    }
+    let stopped = server.stop();
+    assert_eq!(stopped.counted("connections"), 1 + 2 * CLIENTS as u64);
+    assert_eq!(stopped.counted("failed"), 0);
 }
