@@ -4,24 +4,19 @@
  * It is the plain thing that the figures in BENCHMARKING.md are relative to: for each readable socket one recv and
  * one send, beside a shared epoll_wait. No threads, no io_uring, no limits, no drain.
  *
- *   cc -O2 -Wall -Wextra -o epoll_server epoll_server.c
- *   ./epoll_server PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+ *   cc -O3 -Wall -Wextra -o epoll_server epoll_server.c
+ *   ./epoll_server PORT [--once]       listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+ *
+ * With --once it closes a connection after its first reply: the least that a connection for each request can cost.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "echo.h"
+
 enum {
-    BACKLOG = 4096,
     EVENTS = 512,      /* as many as one wait may return; the rest is returned by the next */
     BUFFER = 64 * 1024 /* shared by all connections: one is served to its end before the next */
 };
@@ -36,20 +31,7 @@ struct connection {
 };
 
 static unsigned char buffer[BUFFER];
-
-static void die(const char *what)
-{
-    fprintf(stderr, "epoll_server: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static void upper(unsigned char *bytes, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        unsigned char is_lower = (unsigned char)(bytes[i] - 'a') < 26;
-        bytes[i] ^= (unsigned char)(is_lower << 5);
-    }
-}
+static bool once;
 
 static void watch(int epoll, struct connection *connection, int operation, uint32_t interest)
 {
@@ -83,7 +65,7 @@ static void on_readable(int epoll, struct connection *connection)
     }
     upper(buffer, (size_t)received);
     ssize_t sent = send_some(connection->fd, buffer, (size_t)received);
-    if (sent < 0) {
+    if (sent < 0 || (once && sent == received)) {
         drop(connection);
         return;
     }
@@ -111,6 +93,10 @@ static void on_writable(int epoll, struct connection *connection)
         return;
     free(connection->rest);
     connection->rest = NULL;
+    if (once) {
+        drop(connection);
+        return;
+    }
     watch(epoll, connection, EPOLL_CTL_MOD, EPOLLIN);
 }
 
@@ -126,8 +112,6 @@ static void accept_all(int epoll, int listener)
             /* Out of descriptors or memory: what follows would be no measurement. */
             die("accept4");
         }
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         struct connection *connection = calloc(1, sizeof *connection);
         if (connection == NULL)
             die("calloc");
@@ -136,51 +120,16 @@ static void accept_all(int epoll, int listener)
     }
 }
 
-static int listen_on(int port)
-{
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener < 0)
-        die("socket");
-    int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    socklen_t length = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, length) < 0)
-        die("bind");
-    if (listen(listener, BACKLOG) < 0)
-        die("listen");
-    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0)
-        die("getsockname");
-    printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return listener;
-}
-
-/* One descriptor for each connection: the soft limit is raised to the hard one. */
-static void raise_open_files_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        die("setrlimit");
-}
-
 int main(int argc, char **argv)
 {
-    char *end = NULL;
-    long port = argc == 2 ? strtol(argv[1], &end, 10) : -1;
-    if (end == NULL || end == argv[1] || *end != '\0' || port < 0 || port > 65535) {
-        fprintf(stderr, "usage: epoll_server PORT\n");
+    once = argc == 3 && strcmp(argv[2], "--once") == 0;
+    int port = argc == 2 || once ? port_of(argv[1]) : -1;
+    if (port < 0) {
+        fprintf(stderr, "usage: epoll_server PORT [--once]\n");
         return 2;
     }
     raise_open_files_limit();
-    int listener = listen_on((int)port);
+    int listener = listen_on(port, SOCK_NONBLOCK);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         die("epoll_create1");
