@@ -1,0 +1,7 @@
+//! A tokio task for each connection on the multi-thread runtime, a worker for each CPU that it may use.
+
+use peers::tokio_task;
+
+fn main() -> anyhow::Result<()> {
+    tokio_task::run(tokio::runtime::Builder::new_multi_thread())
+}

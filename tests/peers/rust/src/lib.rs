@@ -1,0 +1,48 @@
+//! What the echo servers in Rust share: their argument, their listener, and the upper-casing. None of it waits.
+
+pub mod tokio_task;
+
+use std::{
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
+
+use anyhow::Context;
+use socket2::{Domain, Socket, Type};
+
+/// What each of them receives into; one for each connection where it waits in a thread or a task of its own.
+pub const BUFFER: usize = 16 * 1024;
+
+/// Where newcomers wait.
+const BACKLOG: i32 = 4096;
+
+/// Listens on 127.0.0.1, on the port that the command line names (0: any free one), and says so on stdout.
+///
+/// # Errors
+/// When the argument is no port, or the port cannot be listened on.
+pub fn listen() -> anyhow::Result<TcpListener> {
+    let argument = std::env::args().nth(1).context("usage: PROGRAM PORT")?;
+    let port: u16 = argument.parse().with_context(|| format!("'{argument}' is not a port"))?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("a socket cannot be made")?;
+    socket
+        .set_reuse_address(true)
+        .context("the address cannot be shared with connections that are closing")?;
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+        .with_context(|| format!("port {port} cannot be bound"))?;
+    socket.listen(BACKLOG).context("the socket cannot listen")?;
+    let listener = TcpListener::from(socket);
+    announce(&listener).context("stdout cannot be written")?;
+    Ok(listener)
+}
+
+/// Makes ASCII letters upper case.
+pub fn upper(bytes: &mut [u8]) {
+    bytes.make_ascii_uppercase();
+}
+
+fn announce(listener: &TcpListener) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {}", listener.local_addr()?)?;
+    stdout.flush()
+}
