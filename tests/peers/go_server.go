@@ -1,0 +1,62 @@
+// An echo server in Go: a goroutine for each connection, as everybody writes it.
+//
+//	go build -o go_server go_server.go
+//	./go_server PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+//
+// Go sets TCP_NODELAY by itself, takes its backlog from net.core.somaxconn, and runs as many threads as it may use
+// CPUs.
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+)
+
+const bufferSize = 16 * 1024
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: go_server PORT")
+		os.Exit(2)
+	}
+	listener, err := net.Listen("tcp4", "127.0.0.1:"+os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Printf("listening on %s\n", listener.Addr())
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			// Out of descriptors or memory: what follows would be no measurement.
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		go serve(connection)
+	}
+}
+
+func serve(connection net.Conn) {
+	defer connection.Close()
+	buffer := make([]byte, bufferSize)
+	for {
+		received, err := connection.Read(buffer)
+		if err != nil {
+			return
+		}
+		upper(buffer[:received])
+		if _, err := connection.Write(buffer[:received]); err != nil {
+			return
+		}
+	}
+}
+
+// ASCII only: bytes.ToUpper would take the bytes for UTF-8.
+func upper(bytes []byte) {
+	for i, b := range bytes {
+		if 'a' <= b && b <= 'z' {
+			bytes[i] = b - ('a' - 'A')
+		}
+	}
+}
