@@ -1,130 +1,130 @@
 #!/usr/bin/env python3
-"""CPU for each echo, measured beside the plain epoll programs in C of this directory.
+"""Measures the server's modes beside the servers of this directory, and loadgen beside other clients.
 
-    tests/peers/measure.py server     our modes and the C server, all loaded by the C client
-    tests/peers/measure.py loadgen    our load generator and the C client, both against the C server
+Each command below makes one table. What is compared is run in turn, round after round, beginning with another one in
+each round; printed are the median, the least and the most of the rounds, and the ratio of the medians to the first row.
+Server and load are pinned to different CPUs where there are enough. CPU time is user and system time of the whole
+process from before the load connects to after its last reply, divided by the replies that the load has checked: no
+warm-up is taken off, and accepting the clients is counted in.
 
-Server and load are pinned to different CPUs, and all are run in turn, round after round. What is printed is user and
-system time of the measured process divided by its requests: median, least and most of the rounds, and the ratio of
-the medians to the C program's. Run it in a network namespace of its own, since a container engine's packet rules cost
-loopback a tenth and more:
+Build once, then measure in a network namespace of its own, since a container engine's packet rules cost loopback a
+tenth and more:
 
-    cargo build --release && sudo unshare -n tests/peers/measure.py server
+    cargo build --release && tests/peers/measure.py build
+    sudo unshare -n tests/peers/measure.py cpu --markdown
+
+What cannot be had here (no Go, no uvloop, ...) is named on stderr and left out.
 """
 
 import argparse
-import json
-import os
-import re
-import statistics
+import resource
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-SERVER_CPU, LOAD_CPU = 0, 1
+from measuring import check, echoes, generators, room
+from measuring.failure import Failure
+from measuring.rounds import write_json
+from measuring.subjects import ROOT
+
+TABLES = {
+    "cpu": echoes.cpu,
+    "churn": echoes.churn,
+    "idle": echoes.idle,
+    "memory": room.memory,
+    "limit": room.limit,
+    "many": room.many,
+    "loadgen": generators.generators,
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["server", "loadgen"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--connections", type=int, default=500)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--bin", type=Path, default=ROOT / "target/release", help="where our programs are")
-    options = parser.parse_args()
+    options = arguments()
+    # The servers inherit it; most do not raise it by themselves.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # In a namespace of its own, loopback is down at first. Elsewhere it is up, and this is not allowed.
     subprocess.run(["ip", "link", "set", "lo", "up"], check=False, stderr=subprocess.DEVNULL)
-    with tempfile.TemporaryDirectory() as build:
-        peers = {name: compile_peer(name, Path(build)) for name in ["epoll_server", "epoll_client"]}
-        subjects = {"server": servers, "loadgen": loads}[options.what](options, peers)
-        samples = {name: [] for name in subjects}
-        for number in range(options.rounds):
-            for name, measure in subjects.items():
-                samples[name].append(measure())
-                print(f"round {number + 1} {name}: {samples[name][-1] / 1000:.2f} us", file=sys.stderr)
-    reference = statistics.median(next(iter(samples.values())))
-    print(f"{'us of CPU per request':<28}{'median':>8}{'least':>8}{'most':>8}{'ratio':>8}")
-    for name, values in samples.items():
-        median = statistics.median(values)
-        figures = [f"{value / 1000:8.2f}" for value in (median, min(values), max(values))]
-        print(f"{name:<28}{''.join(figures)}{median / reference:8.2f}")
+    if options.what == "build":
+        return 0 if check.build(options) else 1
+    if options.what == "check":
+        return 0 if check.check(options) else 1
+    try:
+        samples, table = TABLES[options.what](options)
+    except Failure as failure:
+        print(f"measure.py: {failure}", file=sys.stderr)
+        return 1
+    print(table.text(options.markdown))
+    if options.json:
+        write_json(options.json, options.what, options, samples)
+    return 0
 
 
-def compile_peer(name, build):
-    # -O3, so that the upper-casing is vectorised as ours is.
-    subprocess.run(["cc", "-O3", "-o", build / name, HERE / f"{name}.c"], check=True)
-    return build / name
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
+    for name, summary in [("build", "build the peers"), ("check", "build the peers, and talk with each")]:
+        add_choice(commands.add_parser(name, help=summary))
+
+    cpu = table(commands, "cpu", "CPU for each echo, and what the clients saw")
+    load(cpu)
+    cpu.add_argument("--pipeline", type=positive, default=1, metavar="N", help="outstanding requests of a client")
+    cpu.add_argument("--rate", type=positive, metavar="R", help="requests a second: an open loop [closed loop]")
+    cpu.add_argument("--arrival", choices=["constant", "poisson"], default="poisson", help="of --rate [%(default)s]")
+    cpu.add_argument("--threads", type=positive, default=1, metavar="N", help="CPUs of the server [%(default)s]")
+
+    load(table(commands, "churn", "CPU for each connection that does one echo"))
+
+    idle = table(commands, "idle", "CPU for each echo beside idle connections")
+    load(idle)
+    idle.add_argument("--idle", type=positive, default=15_000, metavar="N", help="idle ones [%(default)s]")
+
+    memory = table(commands, "memory", "memory for each idle connection", rounds=3)
+    memory.add_argument("--connections", type=positive, default=10_000, metavar="N", help="[%(default)s]")
+
+    limit = table(commands, "limit", "connections that the open-files limit allows")
+    limit.add_argument("--open-files", type=positive, default=20_000, metavar="N", help="the limit [%(default)s]")
+
+    many = table(commands, "many", "100,000 connections by several servers on one port")
+    many.add_argument("--connections", type=positive, default=100_000, metavar="N", help="[%(default)s]")
+    many.add_argument("--servers", type=positive, default=6, metavar="N", help="[%(default)s]")
+
+    load(table(commands, "loadgen", "the load generators' own CPU for each request"))
+    return parser.parse_args()
 
 
-def servers(options, peers):
-    """The C server first, then each of our modes with one thread: all have one CPU."""
-    modes = re.search(r"--mode.*?\[env", help_of(options.bin / "server"), re.DOTALL).group()
-    modes = re.findall(r"^ +- ([a-z-]+):", modes, re.MULTILINE)
-    ours = [[options.bin / "server", "-l", "127.0.0.1:0", "-t", "1", "-m", mode] for mode in modes]
-    commands = {"C epoll": [peers["epoll_server"], "0"]} | dict(zip(modes, ours))
-    client = [peers["epoll_client"], "127.0.0.1"]
-    tail = [str(options.connections), str(options.size), str(options.seconds)]
-
-    def measure(command):
-        with Server(command) as server:
-            before = server.cpu_ns()
-            load = run(LOAD_CPU, client + [server.port] + tail)
-            return (server.cpu_ns() - before) / json.loads(load)["requests"]
-
-    return {name: lambda command=command: measure(command) for name, command in commands.items()}
+def table(commands, name, summary, rounds=5):
+    parser = commands.add_parser(name, help=summary, description=summary)
+    add_choice(parser)
+    parser.add_argument("--bin", type=Path, default=ROOT / "target/release", help="where our programs are")
+    parser.add_argument("--rounds", type=positive, default=rounds, metavar="N", help="[%(default)s]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    return parser
 
 
-def loads(options, peers):
-    """The C client first, then our load generator with everything switched on."""
-    count, size, seconds = str(options.connections), str(options.size), str(options.seconds)
-
-    def c_client(port):
-        return json.loads(run(LOAD_CPU, [peers["epoll_client"], "127.0.0.1", port, count, size, seconds]))["cpu_ns_per_request"]
-
-    def ours(port):
-        flags = ["-t", "1", "-c", count, "-s", size, "-d", f"{seconds}s", "--format", "json", "--quiet"]
-        report = run(LOAD_CPU, [options.bin / "loadgen", "run", f"127.0.0.1:{port}"] + flags)
-        return json.loads(report)["generator"]["cpu_ns_per_request"]
-
-    def measure(load):
-        with Server([peers["epoll_server"], "0"]) as server:
-            return load(server.port)
-
-    return {"C epoll client": lambda: measure(c_client), "loadgen": lambda: measure(ours)}
+def load(parser):
+    parser.add_argument("--seconds", type=positive, default=4, metavar="N", help="of a round [%(default)s]")
+    parser.add_argument("--connections", type=positive, default=500, metavar="N", help="busy clients [%(default)s]")
+    parser.add_argument("--size", type=positive, default=64, metavar="N", help="bytes of a message [%(default)s]")
 
 
-class Server:
-    """A server on a CPU of its own, on a free port that it prints."""
-
-    def __init__(self, command):
-        command = ["taskset", "-c", str(SERVER_CPU)] + [str(word) for word in command]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.port = self.process.stdout.readline().strip().rsplit(":", 1)[1]
-
-    def cpu_ns(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
+def add_choice(parser):
+    parser.add_argument("--only", type=names, metavar="A,B", help="only these subjects")
+    parser.add_argument("--without", type=names, default=[], metavar="A,B", help="all but these")
+    parser.add_argument("--build", type=Path, default=ROOT / "target/peers", metavar="DIR", help="for what is compiled")
 
 
-def run(cpu, command):
-    command = ["taskset", "-c", str(cpu)] + [str(word) for word in command]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def names(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def help_of(program):
-    return subprocess.run([program, "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Whether each peer is the echo that it is measured as: every byte back, in order, in upper case, to the very end."""
+
+import contextlib
+import socket
+import sys
+import threading
+import time
+
+from measuring.failure import Failure
+from measuring.processes import Server
+from measuring.subjects import ONCE, SERVERS, Missing, build_peer, select
+
+SECONDS_MAX = 20
+EVERY_BYTE = bytes(range(256))
+
+
+def build(options):
+    """Builds every peer that can be had here. Returns whether all went well."""
+    return for_each_peer(options, lambda _: None)
+
+
+def check(options):
+    """Builds them, and talks with each. Returns whether all went well."""
+    return for_each_peer(options, talk)
+
+
+def for_each_peer(options, act):
+    peers = [*SERVERS, ONCE]
+    wanted = select([peer.name for peer in peers], options)
+    well = True
+    for peer in peers:
+        if peer.name not in wanted:
+            continue
+        started = time.monotonic()
+        try:
+            act(build_peer(peer, options.build))
+        except Missing as missing:
+            print(f"left out: {peer.name}: {missing}")
+        except (Failure, OSError) as failure:
+            well = False
+            print(f"FAILED: {peer.name}: {failure}", file=sys.stderr)
+        else:
+            print(f"ok: {peer.name} ({time.monotonic() - started:.1f} s)", flush=True)
+    return well
+
+
+def talk(subject):
+    with Server(subject.command) as server:
+        if subject.name == ONCE.name:
+            a_reply_and_the_end(server.port)
+        else:
+            a_small_message(server.port)
+            a_message_in_pieces(server.port)
+            a_half_close(server.port)
+            a_client_that_reads_late(server.port)
+        server.expect_alive()
+
+
+def a_small_message(port):
+    message = EVERY_BYTE[60:124]
+    with connection_to(port) as connection:
+        for _ in range(3):
+            connection.sendall(message)
+            expect(receive(connection, len(message)), message)
+
+
+def a_message_in_pieces(port):
+    message = EVERY_BYTE * 256
+    with connection_to(port) as connection:
+        for start in range(0, len(message), 1000):
+            connection.sendall(message[start : start + 1000])
+        expect(receive(connection, len(message)), message)
+
+
+def a_half_close(port):
+    message = EVERY_BYTE * 8
+    with connection_to(port) as connection:
+        connection.sendall(message)
+        connection.shutdown(socket.SHUT_WR)
+        # One more byte than there is: the end of the stream must come instead.
+        expect(receive(connection, len(message) + 1), message)
+
+
+def a_client_that_reads_late(port):
+    """So much that no socket takes it whole: short sends, and backpressure."""
+    message = EVERY_BYTE * 64 * 1024
+    with connection_to(port) as connection, connection_to(port) as other:
+        sender = threading.Thread(target=send_quietly, args=(connection, message), daemon=True)
+        sender.start()
+        time.sleep(0.3)
+        # Meanwhile others are served.
+        other.sendall(b"and you?")
+        expect(receive(other, 8), b"and you?")
+        expect(receive(connection, len(message)), message)
+        sender.join(SECONDS_MAX)
+
+
+def a_reply_and_the_end(port):
+    message = EVERY_BYTE[60:124]
+    with connection_to(port) as connection:
+        connection.sendall(message)
+        expect(receive(connection, len(message) + 1), message)
+
+
+def connection_to(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS_MAX)
+
+
+def send_quietly(connection, message):
+    # Where the server gave up, the missing reply says so.
+    with contextlib.suppress(OSError):
+        connection.sendall(message)
+
+
+def receive(connection, count):
+    """So many bytes, or fewer where the stream ends."""
+    received = bytearray()
+    while len(received) < count and (part := connection.recv(count - len(received))):
+        received += part
+    return bytes(received)
+
+
+def expect(reply, message):
+    expected = message.upper()
+    if reply == expected:
+        return
+    same = zip(reply, expected)
+    at = next((at for at, (byte, wanted) in enumerate(same) if byte != wanted), min(len(reply), len(expected)))
+    raise Failure(f"{len(reply):,} bytes came back for {len(expected):,}; they differ from byte {at:,} on")
