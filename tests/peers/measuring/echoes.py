@@ -76,7 +76,7 @@ def load_of(server, options, load_cpus, flags):
 
 def cpu_table(unit, title, subjects, samples, options, server_cpus, load_cpus, shared):
     reference = spread(samples[next(iter(subjects))], "cpu_us")
-    headers = ["server", unit, "least", "most", "ratio", "per s", "p50 ms", "p99 ms", "least", "most", "Jain", "remarks"]
+    headers = ["server", unit, "least", "most", "ratio", "per s", "p50 ms", "p99 ms", "least", "most", "Jain, least", "remarks"]
     rows = []
     for name, subject in subjects.items():
         taken = samples[name]

@@ -25,7 +25,10 @@ class Server:
         limit = [f"--nofile={open_files}:{open_files}"] if open_files else []
         command = on_cpus(cpus) + (["prlimit", *limit] if limit else []) + command
         out = subprocess.PIPE if port is None else self.log
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=self.log)
+        # A backtrace would push the reason out of its last words.
+        environment = {**os.environ, "RUST_BACKTRACE": "0"}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": self.log}
+        self.process = subprocess.Popen(command, **streams, env=environment)
         try:
             self.port = self.announced_port() if port is None else self.answering(port)
         except Failure:
@@ -67,9 +70,16 @@ class Server:
     def is_alive(self):
         return self.process.poll() is None
 
+    def ends_within(self, seconds):
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def last_words(self):
         self.log.seek(0)
-        return self.log.read()[-300:].strip()
+        return " ".join(self.log.read().split())[-300:]
 
     def cpu_s(self):
         """User and system time of all its threads, also of those that have ended, in steps of a clock tick."""

@@ -13,6 +13,7 @@ from measuring.table import Table, name_of, number, three
 
 # What a server does after an echo, such as giving memory back, is over by then.
 SETTLE_SECONDS = 1
+END_SECONDS = 2
 # A holder needs a few descriptors for itself.
 OWN_FILES = 100
 
@@ -57,8 +58,9 @@ def limit(options):
                     second.wait()
                     held = first.held + second.held
                     why = first.why or second.why
-                    state = "newcomers wait" if server.is_alive() else f"it ended: {server.last_words()}"
-        return {"held": held, "then": f"{state} ({why})"}
+                    # One that is ending closes its connections before it is gone.
+                    state = f"it ended: {server.last_words()}" if server.ends_within(END_SECONDS) else "it lives on"
+        return {"held": held, "then": f"{state}; the next one: {why}" if why else state}
 
     samples = in_turn(subjects, measure, 1)
     rows = []

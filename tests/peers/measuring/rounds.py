@@ -60,5 +60,5 @@ def machine():
 
 
 def short(sample):
-    figures = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in sample.items())
-    return ", ".join(figures)
+    known = ((name, value) for name, value in sample.items() if value not in (None, [], ""))
+    return ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in known)

@@ -31,9 +31,8 @@ fn main() -> anyhow::Result<()> {
             let Token(place) = event.token();
             if event.token() == LISTENER {
                 accept_all(&listener, &poll, &mut connections, &mut free)?;
-            } else if connections[place]
-                .as_mut()
-                .is_some_and(|it: &mut Connection| it.echo(&mut buffer).is_none())
+            } else if let Some(connection) = &mut connections[place]
+                && connection.echo(&mut buffer, event.is_read_closed()).is_none()
             {
                 connections[place] = None;
                 free.push(place);
@@ -72,7 +71,7 @@ struct Connection {
 
 impl Connection {
     /// Goes on until it would have to wait. None when the connection is over.
-    fn echo(&mut self, buffer: &mut [u8]) -> Option<()> {
+    fn echo(&mut self, buffer: &mut [u8], read_closed: bool) -> Option<()> {
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
             self.send(&rest)?;
@@ -87,8 +86,9 @@ impl Connection {
             };
             upper(&mut buffer[..received]);
             self.send(&buffer[..received])?;
-            // A read that did not fill its buffer has emptied the socket (epoll(7), question 9).
-            if received < buffer.len() {
+            // A read that did not fill its buffer has emptied the socket (epoll(7), question 9), and only the end of
+            // the stream can come after it, which is not announced twice.
+            if received < buffer.len() && !read_closed {
                 return Some(());
             }
         }
