@@ -22,8 +22,9 @@ static inline void die(const char *what)
     exit(1);
 }
 
-/* ASCII only, and without a branch, so that the compiler makes vector instructions of it. */
-static inline void upper(unsigned char *bytes, size_t count)
+/* ASCII only, and without a branch, so that the compiler makes vector instructions of it. It does so for a function of
+ * its own; inlined into uring_server's loop it did not, which doubled what 16 KiB cost. */
+static __attribute__((noinline)) void upper(unsigned char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         unsigned char is_lower = (unsigned char)(bytes[i] - 'a') < 26;

@@ -59,7 +59,8 @@ def idle(options):
         alone, beside = spread(samples[name], "cpu_us"), spread(samples[name], "cpu_us_beside")
         row = [name_of(subject, options.markdown), *three(alone, 2), *three(beside, 2)]
         rows.append([*row, ratio(beside, alone), sameness(samples[name])])
-    said = f"{options.connections:,} busy clients, {options.size:,} bytes, closed loop; {how(options, server_cpus, load_cpus, shared)}"
+    title = f"{options.connections:,} busy clients, {options.size:,} bytes, closed loop"
+    said = f"{title}; {how(options, server_cpus, load_cpus, shared)}"
     return samples, Table(said, [*headers, "ratio", "remarks"], rows)
 
 
@@ -76,7 +77,8 @@ def load_of(server, options, load_cpus, flags):
 
 def cpu_table(unit, title, subjects, samples, options, server_cpus, load_cpus, shared):
     reference = spread(samples[next(iter(subjects))], "cpu_us")
-    headers = ["server", unit, "least", "most", "ratio", "per s", "p50 ms", "p99 ms", "least", "most", "Jain, least", "remarks"]
+    headers = ["server", unit, "least", "most", "ratio", "per s"]
+    headers += ["p50 ms", "p99 ms", "least", "most", "Jain, least", "remarks"]
     rows = []
     for name, subject in subjects.items():
         taken = samples[name]

@@ -19,7 +19,7 @@ SLACK_SECONDS = 30
 @dataclass(frozen=True)
 class Generator:
     """A load generator. `run` takes the options, the CPUs and a port, and returns replies and the CPU seconds of the
-    process's whole life. With `own_server` it does not ask any echo but only its own server, which that command starts."""
+    process's whole life. With `own_server` it asks only a server of its own, which that command starts."""
 
     name: str
     title: str

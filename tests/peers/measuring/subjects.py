@@ -147,8 +147,7 @@ def our_modes(programs, threads):
 
 def select(names, options):
     """The names that --only and --without leave. A name that nothing has is bad usage."""
-    unknown = sorted(set(options.only or []) | set(options.without)) if names else []
-    unknown = [name for name in unknown if name not in names]
+    unknown = [name for name in [*(options.only or []), *options.without] if name not in names]
     if unknown:
         print(f"measure.py: no subject is called {', '.join(unknown)}; there are: {', '.join(names)}", file=sys.stderr)
         sys.exit(2)
@@ -160,7 +159,11 @@ def compile_with(tool, program, sources, command):
     if program.exists() and program.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     program_at(tool)
-    result = subprocess.run([str(word) for word in command], stderr=subprocess.PIPE, text=True, timeout=BUILD_SECONDS_MAX)
+    command = [str(word) for word in command]
+    try:
+        result = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=BUILD_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{tool} was not done after {BUILD_SECONDS_MAX} s") from None
     if result.returncode != 0:
         raise Failure(f"{tool} cannot build it: {result.stderr.strip()}")
     # What was up to date for the compiler is so for us.
