@@ -39,7 +39,13 @@ TABLES = {
 
 
 def main():
-    options = arguments()
+    try:
+        return act(arguments())
+    except KeyboardInterrupt:
+        return 130
+
+
+def act(options):
     # The servers inherit it; most do not raise it by themselves.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -85,7 +91,8 @@ def arguments():
     limit = table(commands, "limit", "connections that the open-files limit allows")
     limit.add_argument("--open-files", type=positive, default=20_000, metavar="N", help="the limit [%(default)s]")
 
-    many = table(commands, "many", "100,000 connections by several servers on one port")
+    many = table(commands, "many", "100,000 connections by several servers on one port [--only tokio-task]")
+    many.set_defaults(only=["tokio-task"])
     many.add_argument("--connections", type=positive, default=100_000, metavar="N", help="[%(default)s]")
     many.add_argument("--servers", type=positive, default=6, metavar="N", help="[%(default)s]")
 

@@ -75,7 +75,9 @@ def limit(options):
 def many(options):
     """Many connections, by several servers on one port; each connection does an echo when it is opened, and another
     one when all are there."""
-    subjects = {name: subject for name, subject in choose(options).items() if subject.ours}
+    subjects = choose(options)
+    if not all(subject.ours for subject in subjects.values()):
+        raise Failure("only our own server can share its port with others of its kind: use --only with its modes")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if options.connections / options.servers > hard - OWN_FILES:
         raise Failure(f"{options.servers} servers are too few, each may open {hard:,} files: use more --servers")
