@@ -1,24 +1,20 @@
 //! The command line: syntax only. What it means is the [`Plan`](crate::plan::Plan)'s.
 
-use std::{fs, path::PathBuf, time::Duration};
+pub mod load;
 
-use anyhow::Context;
+use std::{path::PathBuf, time::Duration};
+
 use clap::{
-    Parser, Subcommand,
+    Arg, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use common::{
-    Address,
-    generate::Generate,
-    units::{parse_count, parse_duration, parse_positive_count, parse_positive_duration},
-};
+use common::{Address, generate::Generate, units::parse_positive_duration};
 use server::mode::Mode;
 
+use self::load::{LoadArgs, OwnServerArgs};
 use crate::{
-    message::{Expect, SIZE_MAX},
-    plan::{Against, OwnServerPlan, Request},
+    plan::{Against, OwnServerPlan, PlanError, Request},
     report::{FORMATS, Format, format},
-    schedule::Arrival,
 };
 
 const EXAMPLES: &str = "\
@@ -76,6 +72,7 @@ pub enum Command {
 /// The arguments of `loadgen run`.
 #[derive(clap::Args)]
 #[command(after_help = RUN_EXAMPLES)]
+#[command(mut_arg("work", without_targets), mut_arg("server_threads", without_targets))]
 pub struct RunArgs {
     /// Servers, which share the clients evenly. Without one, the run starts a server of its own
     #[arg(value_name = "TARGET")]
@@ -85,75 +82,12 @@ pub struct RunArgs {
     #[arg(short, long, conflicts_with = "targets", help_heading = "Own server",
           value_parser = server::mode::value_parser(), default_value = server::mode::DEFAULT, value_name = "MODE")]
     mode: &'static Mode,
-    /// What the run's own server does for each read: none, sleep:D, cpu:D or block:D
-    #[arg(long, conflicts_with = "targets", help_heading = "Own server", value_name = "WORK",
-          value_parser = parse_work)]
-    work: Option<String>,
-    /// Threads of the run's own server, where its model has them
-    #[arg(long, conflicts_with = "targets", help_heading = "Own server", value_name = "N",
-          value_parser = parse_positive_count)]
-    server_threads: Option<u64>,
-
-    /// Clients, each with a connection of its own
-    #[arg(short, long, help_heading = "Load", value_name = "N", default_value = "500",
-          value_parser = parse_positive_count)]
-    connections: u64,
-    /// Measure for so long [default: 10s, or no limit with --requests]
-    #[arg(short, long, help_heading = "Load", value_name = "D", value_parser = parse_positive_duration)]
-    duration: Option<Duration>,
-    /// Measure so many requests
-    #[arg(short = 'n', long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
-    requests: Option<u64>,
-    /// Load threads [default: half the CPUs]
-    #[arg(short, long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
-    threads: Option<u64>,
-    /// Requests a second, of all clients together: an open loop. Without it, each client asks as soon as it has
-    /// its reply: a closed loop
-    #[arg(short, long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
-    rate: Option<u64>,
-    /// How the requests of --rate are spread over time [default: constant]
-    #[arg(long, help_heading = "Load", value_enum, value_name = "HOW")]
-    arrival: Option<Arrival>,
-    /// Outstanding requests of one client at most
-    #[arg(short, long, help_heading = "Load", value_name = "N", default_value = "1",
-          value_parser = parse_positive_count)]
-    pipeline: u64,
-    /// Pause between a reply and the client's next request; closed loop only
-    #[arg(long, help_heading = "Load", value_name = "D", value_parser = parse_duration)]
-    think: Option<Duration>,
-    /// New connections a second at most
-    #[arg(long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
-    connect_rate: Option<u64>,
-    /// Connect anew after so many replies
-    #[arg(long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
-    requests_per_connection: Option<u64>,
-    /// What everything random is drawn from: the same seed, the same load
-    #[arg(long, help_heading = "Load", value_name = "N", default_value = "1", value_parser = parse_count)]
-    seed: u64,
-    /// Load before the measured part
-    #[arg(short, long, help_heading = "Load", value_name = "D", default_value = "1s",
-          value_parser = parse_duration)]
-    warmup: Duration,
-
-    /// Bytes of a message
-    #[arg(short, long, help_heading = "Messages", value_name = "N", default_value = "64",
-          value_parser = parse_positive_count)]
-    size: u64,
-    /// Send this file's bytes instead of numbered messages
-    #[arg(long, help_heading = "Messages", value_name = "FILE", conflicts_with = "size")]
-    message: Option<PathBuf>,
-    /// What a reply must be
-    #[arg(long, help_heading = "Messages", value_enum, value_name = "WHAT", default_value = "upper")]
-    expect: Expect,
-
-    /// For a connection to be established
-    #[arg(long, help_heading = "Limits", value_name = "D", default_value = "5s",
-          value_parser = parse_positive_duration)]
-    connect_timeout: Duration,
-    /// For a reply, from the writing of its request
-    #[arg(long, help_heading = "Limits", value_name = "D", default_value = "10s",
-          value_parser = parse_positive_duration)]
-    timeout: Duration,
+    /// Of the run's own server.
+    #[command(flatten)]
+    own_server: OwnServerArgs,
+    /// The load.
+    #[command(flatten)]
+    load: LoadArgs,
     /// Wait so long for the server to answer at all
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
@@ -212,56 +146,26 @@ impl RunArgs {
     ///
     /// # Errors
     /// When the message file cannot be read.
-    pub fn request(&self) -> anyhow::Result<Request> {
+    pub fn request(&self) -> Result<Request, PlanError> {
         let against = match self.targets.as_slice() {
             [] => Against::OwnServer(OwnServerPlan {
                 mode: self.mode.name,
-                work: self.work.clone(),
-                threads: self.server_threads,
+                work: self.own_server.work.clone(),
+                threads: self.own_server.server_threads,
             }),
             targets => Against::Targets(targets.to_vec()),
         };
-        let message = self.message.clone().map(|path| {
-            let bytes = read_message(&path)?;
-            anyhow::Ok((path, bytes.into()))
-        });
         Ok(Request {
-            against,
-            connections: self.connections,
-            threads: self.threads,
-            rate_per_s: self.rate,
-            arrival: self.arrival,
-            think: self.think,
-            pipeline: self.pipeline,
-            connect_rate_per_s: self.connect_rate,
-            requests_per_connection: self.requests_per_connection,
-            seed: self.seed,
-            size: self.size,
-            message: message.transpose()?,
-            expect: self.expect,
-            warmup: self.warmup,
-            duration: self.duration,
-            requests: self.requests,
-            connect_timeout: self.connect_timeout,
-            timeout: self.timeout,
             wait_for_server: self.wait_for_server,
             interval: self.interval,
+            ..self.load.request(against)?
         })
     }
 }
 
-/// The server reads it again; here it is only known to be right.
-fn parse_work(text: &str) -> Result<String, String> {
-    text.parse::<server::work::Work>().map(|_| text.to_owned())
-}
-
-/// Reads at most one byte more than a message may have: the plan then says that it is too much.
-fn read_message(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes));
-    read.with_context(|| format!("--message {} cannot be read", path.display()))?;
-    Ok(bytes)
+/// Who names targets has no server of loadgen's own.
+fn without_targets(flag: Arg) -> Arg {
+    flag.conflicts_with("targets")
 }
 
 fn format_parser() -> impl TypedValueParser<Value = &'static Format> {

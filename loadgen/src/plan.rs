@@ -162,6 +162,14 @@ pub enum PlanError {
     /// The intervals are too short.
     #[error("--interval is shorter than 50ms: its own bookkeeping would disturb the load")]
     ShortInterval,
+    /// There is no message to be had.
+    #[error("--message {} cannot be read: {reason}", path.display())]
+    UnreadableMessage {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
     /// A message without a byte.
     #[error("--message {0} is empty: a message has at least one byte")]
     EmptyMessage(PathBuf),
