@@ -67,6 +67,13 @@ pub enum Command {
     /// The server, for the runs that start one of their own
     #[command(hide = true)]
     Server(Box<server::Args>),
+    /// Ends a process group when loadgen is gone
+    #[command(hide = true)]
+    Guard {
+        /// The process that leads the group.
+        #[arg(value_parser = clap::value_parser!(i32).range(2..))]
+        leader: i32,
+    },
 }
 
 /// The arguments of `loadgen run`.

@@ -34,3 +34,13 @@ pub enum RunError {
         reason: String,
     },
 }
+
+/// A server that was started and cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct StartError {
+    /// What it did instead.
+    pub reason: String,
+    /// The last lines that it printed, as far as they were read.
+    pub output: Vec<String>,
+}

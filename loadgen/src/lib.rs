@@ -4,8 +4,9 @@
 //!
 //! - [`args`] is the command line's syntax, [`plan`] what it means.
 //! - [`schedule`] says when each client's requests are due, [`message`] what they say: both pure.
-//! - [`run`] conducts: it checks the [`limits`], finds the servers ([`reach`]), starts the server when it is to be the run's own
-//!   ([`own_server`]), and starts one [`worker`] a load thread, which it steers through [`control`].
+//! - [`run`] conducts: it checks the [`limits`], finds the servers ([`reach`]), starts the server when it is to be the
+//!   run's own ([`own_server`], [`server_process`]), and starts one [`worker`] a load thread, which it steers through
+//!   [`control`], as the [`interruption`] does.
 //! - A worker waits for sockets and [`timers`] and drives its [`client`]s, which share a [`mod@bench`]. What they
 //!   see goes into a [`recording`]; a [`failure`] is counted data like everything else.
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
@@ -22,6 +23,7 @@ pub mod error;
 pub mod failure;
 pub mod fairness;
 pub mod human;
+pub mod interruption;
 pub mod limits;
 pub mod message;
 pub mod own_server;
@@ -32,6 +34,7 @@ pub mod recording;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod server_process;
 pub mod show;
 pub mod socket;
 pub mod summary;

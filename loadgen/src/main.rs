@@ -15,9 +15,10 @@ use loadgen::{
     args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs},
     error::RunError,
     plan::{Plan, PlanError},
-    progress::Progress,
+    progress::RunProgress,
     report::{Status, table},
     run::{self, Finished},
+    server_process::guard,
     show, talk,
 };
 
@@ -42,6 +43,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     match args.command {
         Some(Command::Server(args)) => Ok(server::main(*args)),
+        Some(Command::Guard { leader }) => {
+            guard::watch(leader);
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Run(args)) => run_load(&args),
         Some(Command::Show(args)) => show(&args),
         Some(Command::Talk(args)) => talk(&args),
@@ -57,7 +62,7 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.output.output {
         check_writable(path)?;
     }
-    let mut progress = Progress::new(args.quiet, plan.interval);
+    let mut progress = RunProgress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, &mut progress)?;
     let OutputArgs { format, output } = &args.output;
     print(output.as_deref(), |out| (format.write)(&report, out))?;

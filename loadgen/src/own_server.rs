@@ -1,173 +1,98 @@
-//! The server that a run starts for itself: the same executable as a process of its own, so that its CPU time
-//! and memory are its own too.
+//! The server that loadgen starts for itself: the same executable as a process of its own.
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use common::Address;
-use procfs::{WithCurrentSystemInfo, process::Process};
 
-use crate::plan::OwnServerPlan;
+use crate::{
+    error::StartError,
+    plan::OwnServerPlan,
+    server_process::{Identity, Lifeline, START_TIMEOUT, ServerProcess},
+};
 
-/// From the start to the line that says where it listens.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may wait for clients at its end: all of ours have gone by then.
 const DRAIN_TIMEOUT: &str = "1s";
-/// From the end of its standard input to its own end. It is more than its drain takes.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
-const END_POLL: Duration = Duration::from_millis(5);
+/// Who has closed its output without a word is about to end.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 
-/// A server process. It ends with this value, and also with this process, however that ends: its standard input
-/// is then at its end.
-#[derive(Debug)]
-pub struct OwnServer {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    address: Address,
-    mode: &'static str,
-    /// Its end was reported already.
-    reported: bool,
-}
-
-/// What a server process has used so far.
+/// Where the server's log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// User and system time of all its threads, in steps of 10 ms (proc(5), `stat`).
-    pub cpu_ns: u64,
-    /// Voluntary and involuntary ones of its living threads.
-    pub context_switches: u64,
-    /// Resident memory now.
-    pub rss_bytes: u64,
-    /// The same with each shared page divided by its users; None where the kernel does not tell.
-    pub pss_bytes: Option<u64>,
+pub enum Log {
+    /// Where loadgen's own goes.
+    Stderr,
+    /// Its last lines are kept.
+    Kept,
 }
 
-impl OwnServer {
-    /// Starts a server on a free port and waits until it listens.
-    ///
-    /// # Errors
-    /// When it cannot be started or does not listen in time.
-    pub fn start(plan: &OwnServerPlan) -> anyhow::Result<Self> {
-        let executable = env::current_exe().context("the path of this program is not known")?;
-        let mut command = Command::new(executable);
-        command.args(["server", "--stop-at-stdin-end", "--listen", "127.0.0.1:0", "--mode", plan.mode]);
-        command.args(["--drain-timeout", DRAIN_TIMEOUT]);
-        if let Some(work) = &plan.work {
-            command.args(["--work", work]);
-        }
-        if let Some(threads) = plan.threads {
-            command.args(["--threads", &threads.to_string()]);
-        }
-        if env::var_os("RUST_LOG").is_none() {
-            command.env("RUST_LOG", "warn");
-        }
-        // The rest of SERVER_* is inherited on purpose.
-        command.env_remove("SERVER_LISTEN").env_remove("SERVER_MODE");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A group of its own: the terminal's Ctrl-C ends the load first, and the server after it.
-        command.process_group(0);
-        let mut child = command.spawn().context("the server process could not be started")?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("the server process has no standard output")?;
-        let address = Address::Unix("".into());
-        let mut server = Self { child, stdin, address, mode: plan.mode, reported: false };
-        server.address = listening_address(stdout).with_context(|| server.early_end())?;
-        Ok(server)
+/// Starts a server on a free port and waits until it listens.
+///
+/// # Errors
+/// [`StartError`] when it does not listen in time; others when it cannot be started at all.
+pub fn start(plan: &OwnServerPlan, log: Log) -> anyhow::Result<ServerProcess> {
+    let mut command = command(plan)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    if log == Log::Kept {
+        command.stderr(Stdio::piped());
     }
-
-    /// Where it listens.
-    pub fn address(&self) -> &Address {
-        &self.address
+    // A group of its own: the terminal's Ctrl-C ends the load first, and the server after it.
+    command.process_group(0);
+    let mut child = command.spawn().context("the server process could not be started")?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let nowhere = Address::Unix("".into());
+    let identity = Identity { mode: Some(plan.mode), threads: plan.threads, work: plan.work.clone() };
+    let mut server = ServerProcess::new(child, Lifeline::Stdin(stdin), nowhere, identity);
+    let (sender, printed) = mpsc::channel();
+    let listen = move |line: &str| {
+        let _only_the_first_is_awaited = sender.send(line.to_owned());
+    };
+    server.follow(stdout.context("the server process has no standard output")?, listen)?;
+    if let Some(stderr) = stderr {
+        server.follow(stderr, |_| {})?;
     }
-
-    /// Its concurrency model.
-    pub fn mode(&self) -> &'static str {
-        self.mode
-    }
-
-    /// What it has used so far; None when it is gone.
-    pub fn usage(&self) -> Option<Usage> {
-        let process = Process::new(self.child.id().try_into().ok()?).ok()?;
-        let stat = process.stat().ok().filter(|stat| !matches!(stat.state, 'Z' | 'X'))?;
-        let switches = |task: procfs::process::Task| {
-            let status = task.status().ok()?;
-            Some(status.voluntary_ctxt_switches? + status.nonvoluntary_ctxt_switches?)
-        };
-        // Threads that end meanwhile are left out.
-        let tasks = process.tasks().ok()?.filter_map(Result::ok);
-        Some(Usage {
-            cpu_ns: (stat.utime + stat.stime) * (1_000_000_000 / procfs::ticks_per_second()),
-            context_switches: tasks.filter_map(switches).sum(),
-            rss_bytes: stat.rss_bytes().get(),
-            pss_bytes: pss_bytes(&process),
-        })
-    }
-
-    /// Ends the server as its users would want it to end, and by force when that takes too long.
-    fn end(&mut self) {
-        drop(self.stdin.take());
-        let deadline = Instant::now() + END_TIMEOUT;
-        while Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(None) => thread::sleep(END_POLL),
-                Ok(Some(status)) if status.success() || self.reported => return,
-                Ok(Some(status)) => return tracing::warn!("the server of this run ended with {status}"),
-                Err(error) => return tracing::warn!("the server of this run cannot be waited for: {error}"),
-            }
-        }
-        tracing::warn!("the server of this run did not end within {END_TIMEOUT:?}: killing it");
-        let _already_gone = self.child.kill();
-        let _already_gone = self.child.wait();
-    }
-
-    fn early_end(&mut self) -> String {
-        let waited = Instant::now();
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => {
-                    self.reported = true;
-                    return format!("the server ended before it listened ({status})");
-                }
-                Ok(None) if waited.elapsed() < Duration::from_millis(500) => thread::sleep(END_POLL),
-                _ => return format!("the server does not listen after {START_TIMEOUT:?}"),
-            }
-        }
-    }
+    let address = listening_address(&printed, &mut server)?;
+    server.set_address(address);
+    Ok(server)
 }
 
-impl Drop for OwnServer {
-    fn drop(&mut self) {
-        self.end();
+fn command(plan: &OwnServerPlan) -> anyhow::Result<Command> {
+    let executable = env::current_exe().context("the path of this program is not known")?;
+    let mut command = Command::new(executable);
+    command.args(["server", "--stop-at-stdin-end", "--listen", "127.0.0.1:0", "--mode", plan.mode]);
+    command.args(["--drain-timeout", DRAIN_TIMEOUT]);
+    if let Some(work) = &plan.work {
+        command.args(["--work", work]);
     }
+    if let Some(threads) = plan.threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    if env::var_os("RUST_LOG").is_none() {
+        command.env("RUST_LOG", "warn");
+    }
+    // The rest of SERVER_* is inherited on purpose.
+    command.env_remove("SERVER_LISTEN").env_remove("SERVER_MODE");
+    Ok(command)
 }
 
-fn pss_bytes(process: &Process) -> Option<u64> {
-    let rollup = process.smaps_rollup().ok()?;
-    rollup.memory_map_rollup.into_iter().find_map(|map| map.extension.map.get("Pss").copied())
-}
-
-/// Reads where the server listens, and goes on reading on a thread of its own, so that the server can write.
-fn listening_address(stdout: impl Read + Send + 'static) -> anyhow::Result<Address> {
-    let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().name("server-out".to_owned()).stack_size(128 * 1024).spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let _only_the_first_is_awaited = sender.send(line);
-        }
-    })?;
-    match receiver.recv_timeout(START_TIMEOUT) {
-        Ok(line) => match line.strip_prefix("listening on ") {
-            Some(address) => Ok(address.parse()?),
-            None => bail!("'{line}' does not say where it listens"),
+/// Waits for the line that says where the server listens.
+fn listening_address(printed: &Receiver<String>, server: &mut ServerProcess) -> anyhow::Result<Address> {
+    let line = printed.recv_timeout(START_TIMEOUT);
+    let reason = match &line {
+        Ok(line) => match line.strip_prefix("listening on ").map(str::parse) {
+            Some(Ok(address)) => return Ok(address),
+            _ => format!("the server does not say where it listens, but '{line}'"),
         },
-        Err(RecvTimeoutError::Disconnected) => bail!("it printed nothing"),
-        Err(RecvTimeoutError::Timeout) => bail!("it printed nothing in time"),
-    }
+        Err(RecvTimeoutError::Timeout) => format!("the server does not listen after {START_TIMEOUT:?}"),
+        Err(RecvTimeoutError::Disconnected) => match server.ended_within(LAST_BREATH) {
+            Some(status) => format!("the server ended before it listened ({status})"),
+            None => "the server does not say where it listens".to_owned(),
+        },
+    };
+    Err(StartError { reason, output: server.last_lines() }.into())
 }

@@ -15,9 +15,21 @@ use crate::{
     report::Interval,
 };
 
-/// How the progress is shown.
+/// Who is told how a run goes on.
+pub trait Progress {
+    /// Says something that is worth a line.
+    fn say(&mut self, text: &str);
+    /// Time has passed.
+    fn tick(&mut self, now_ns: u64, window: Window);
+    /// An interval is over.
+    fn interval(&mut self, interval: &Interval);
+    /// The load is over.
+    fn finish(&mut self);
+}
+
+/// The progress of a single run.
 #[derive(Debug)]
-pub struct Progress {
+pub struct RunProgress {
     show: Show,
     /// The length of an interval.
     interval: Duration,
@@ -32,7 +44,7 @@ enum Show {
     Terminal(ProgressBar),
 }
 
-impl Progress {
+impl RunProgress {
     /// For a person when stderr is a terminal, for a log when it is not; `quiet` shows nothing.
     pub fn new(quiet: bool, interval: Duration) -> Self {
         let show = match (quiet, io::stderr().is_terminal()) {
@@ -42,9 +54,10 @@ impl Progress {
         };
         Self { show, interval, failed: 0, measuring: false }
     }
+}
 
-    /// Says something that is worth a line.
-    pub fn say(&mut self, text: &str) {
+impl Progress for RunProgress {
+    fn say(&mut self, text: &str) {
         match &self.show {
             Show::Nothing => {}
             Show::Lines => log::say(format_args!("{text}")),
@@ -52,8 +65,7 @@ impl Progress {
         }
     }
 
-    /// Time has passed.
-    pub fn tick(&mut self, now_ns: u64, window: Window) {
+    fn tick(&mut self, now_ns: u64, window: Window) {
         let Show::Terminal(bar) = &self.show else { return };
         if now_ns < window.start_ns {
             bar.set_message("warming up");
@@ -74,8 +86,7 @@ impl Progress {
         }
     }
 
-    /// An interval is over.
-    pub fn interval(&mut self, interval: &Interval) {
+    fn interval(&mut self, interval: &Interval) {
         self.failed += interval.failed;
         let time = |time_ns: Option<u64>| time_ns.map_or("-".to_owned(), duration_ns);
         let text = format!(
@@ -95,8 +106,7 @@ impl Progress {
         }
     }
 
-    /// The load is over.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         if let Show::Terminal(bar) = &self.show {
             bar.finish_and_clear();
         }

@@ -33,7 +33,7 @@ pub fn find_target(
     address: &common::Address,
     patience: Option<Duration>,
     interrupted: &dyn Fn() -> Option<Termination>,
-    progress: &mut Progress,
+    progress: &mut dyn Progress,
 ) -> anyhow::Result<Target> {
     let since = Instant::now();
     let mut said = false;

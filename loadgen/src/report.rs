@@ -298,12 +298,18 @@ pub struct Generator {
     pub busiest_thread_share: f64,
 }
 
-/// What the serving cost in the window, of a server of the run's own.
+/// What the serving cost in the window, of a server that was started for the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Server {
-    /// Its concurrency model.
-    pub mode: String,
-    /// CPU time of the whole process.
+    /// Its concurrency model; None where it is not loadgen's own server.
+    pub mode: Option<String>,
+    /// The threads that loadgen's own server was told to have; None where the server decided.
+    #[serde(default)]
+    pub threads: Option<u64>,
+    /// What loadgen's own server was told to do for each read.
+    #[serde(default)]
+    pub work: Option<String>,
+    /// CPU time of the whole process, and of all that it has started.
     pub cpu_s: f64,
     /// The same for each reply. None without a reply.
     pub cpu_ns_per_request: Option<f64>,
@@ -422,7 +428,9 @@ pub(crate) mod tests {
                 busiest_thread_share: 0.0099,
             },
             server: Some(Server {
-                mode: "tokio-task".to_owned(),
+                mode: Some("tokio-task".to_owned()),
+                threads: None,
+                work: None,
                 cpu_s: 0.03,
                 cpu_ns_per_request: Some(15_000.0),
                 rss_bytes: 6 << 20,

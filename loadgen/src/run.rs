@@ -1,8 +1,9 @@
 //! Conducts a run: pre-flight, the server, the load threads, the end, and the report.
 
 use std::{
+    slice,
     sync::{
-        Arc, OnceLock,
+        Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -19,13 +20,15 @@ use crate::{
     cpus::{self, Division},
     error::RunError,
     failure::{Failure, FailureCounts},
+    interruption::Interruption,
     limits,
-    own_server::OwnServer,
-    plan::{Against, OwnServerPlan, Plan},
+    own_server::{self, Log},
+    plan::{Against, Plan},
     progress::Progress,
     reach::find_target,
     recording::Recording,
     report::Report,
+    server_process::ServerProcess,
     socket::Target,
     tally::{Cost, Machine, Setting, Tally},
     worker::{News, Ready, Task, Worker, window},
@@ -46,72 +49,75 @@ pub struct Finished {
     pub signal: Option<Termination>,
 }
 
-/// Makes a run.
+/// Makes a run, with a server of its own if the plan says so.
 ///
 /// # Errors
 /// When it cannot be made. Requests that fail are counted, and no error.
-pub fn run(plan: Plan, progress: &mut Progress) -> anyhow::Result<Finished> {
+pub fn run(plan: Plan, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
     let plan = Arc::new(plan);
-    let open_files_limit = check_open_files(&plan)?;
-    let mut machine = Machine { open_files_limit, cpus: common::limits::usable_cpus(), division: None };
-    let interruption = Interruption::install(&plan)?;
+    let mut machine = Machine::prepare(&plan)?;
+    let interruption = Interruption::install()?;
     let server = match &plan.against {
         Against::OwnServer(own) => {
             machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
-            Some(start_server(own, &mut machine.division)?)
+            let server = start_divided(&mut machine.division, || own_server::start(own, Log::Stderr))?;
+            progress.say(&format!("started a server of its own: {} on {}", own.mode, server.address()));
+            Some(server)
         }
         Against::Targets(_) => None,
     };
-    let addresses = match (&plan.against, &server) {
-        (Against::Targets(addresses), _) => addresses.clone(),
-        (_, server) => server.iter().map(|server| server.address().clone()).collect(),
+    conduct(&plan, machine, server.as_ref(), &interruption, progress)
+}
+
+/// Makes a run against a server that is there: the one that was started for it, or else the plan's targets.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn conduct(
+    plan: &Arc<Plan>,
+    machine: Machine,
+    server: Option<&ServerProcess>,
+    interruption: &Interruption,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<Finished> {
+    let addresses = match (server, &plan.against) {
+        (Some(server), _) => slice::from_ref(server.address()),
+        (None, Against::Targets(addresses)) => addresses.as_slice(),
+        (None, Against::OwnServer(_)) => &[],
     };
-    let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    if let Some(server) = &server {
-        progress.say(&format!("started a server of its own: {} on {}", server.mode(), server.address()));
-    }
     let targets = addresses
         .iter()
         .map(|address| find_target(address, plan.wait_for_server, &|| interruption.signal(), progress))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let sources = sources(&plan, &targets)?;
+    let sources = sources(plan, &targets)?;
 
-    let setting = Setting::new(&plan, names, server.as_ref().map(OwnServer::mode), machine);
-    let crew = Crew::assemble(&plan, &targets, sources, &interruption)?;
-    let tally = crew.conduct(&plan, &setting, server.as_ref(), &interruption, progress);
+    let names = addresses.iter().map(ToString::to_string).collect();
+    let setting = Setting::new(plan, names, server.map(|server| server.identity().clone()), machine);
+    let crew = Crew::assemble(plan, &targets, sources, interruption)?;
+    let tally = crew.conduct(plan, &setting, server, interruption, progress);
     progress.finish();
     let signal = interruption.signal();
-    let report = tally?.into_report(&plan, setting, signal.is_some());
+    let report = tally?.into_report(plan, setting, signal.is_some());
     Ok(Finished { report, signal })
 }
 
-/// The first SIGINT or SIGTERM ends the load, the second one the process.
-struct Interruption {
-    clock: Clock,
-    control: Arc<Control>,
-    signal: Arc<OnceLock<Termination>>,
-}
-
-impl Interruption {
-    fn install(plan: &Plan) -> anyhow::Result<Self> {
-        let clock = Clock::start();
-        let control = Arc::new(Control::new(plan.threads).context("the load threads cannot be woken")?);
-        let signal = Arc::new(OnceLock::new());
-        let first = {
-            let (control, signal) = (control.clone(), signal.clone());
-            move |termination| {
-                let _the_first_counts = signal.set(termination);
-                control.stop(clock.now_ns());
-            }
-        };
-        // The server of its own ends too: its standard input is then at its end.
-        common::signal::on_termination(first, Termination::exit_code).context("signals cannot be handled")?;
-        Ok(Self { clock, control, signal })
+/// Starts a server on its CPUs, and keeps this thread, and the load threads that it starts, to the others. The
+/// division is dropped where the system does not allow it.
+///
+/// # Errors
+/// When the server cannot be started.
+pub fn start_divided(
+    division: &mut Option<Division>,
+    start: impl FnOnce() -> anyhow::Result<ServerProcess>,
+) -> anyhow::Result<ServerProcess> {
+    if division.as_ref().is_some_and(|division| cpus::keep_to(&division.server).is_err()) {
+        *division = None;
     }
-
-    fn signal(&self) -> Option<Termination> {
-        self.signal.get().copied()
+    let server = start()?;
+    if let Some(division) = division {
+        cpus::keep_to(&division.load).context("the load cannot be kept to its CPUs")?;
     }
+    Ok(server)
 }
 
 /// The load threads and the ways to talk with them.
@@ -130,7 +136,9 @@ impl Crew {
         sources: u64,
         interruption: &Interruption,
     ) -> anyhow::Result<Self> {
-        let (clock, control) = (interruption.clock, interruption.control.clone());
+        let clock = Clock::start();
+        let control = Arc::new(Control::new(plan.threads).context("the load threads cannot be woken")?);
+        interruption.end_with_signal(&control, clock);
         let (sender, news) = mpsc::channel();
         let (mut workers, mut recycling) = (Vec::new(), Vec::new());
         for thread in 0..plan.threads {
@@ -151,9 +159,9 @@ impl Crew {
         mut self,
         plan: &Plan,
         setting: &Setting,
-        server: Option<&OwnServer>,
+        server: Option<&ServerProcess>,
         interruption: &Interruption,
-        progress: &mut Progress,
+        progress: &mut dyn Progress,
     ) -> anyhow::Result<Tally> {
         if let Err(error) = self.await_clients(plan, setting, interruption) {
             self.control.stop(self.clock.now_ns());
@@ -185,9 +193,7 @@ impl Crew {
             failures.merge(&seen);
             last_error = last_error.or(error);
         }
-        if let Some(signal) = interruption.signal() {
-            return Err(RunError::Interrupted(signal).into());
-        }
+        interruption.check()?;
         if connected == 0 {
             return Err(nobody_connected(plan, setting, &failures, last_error).into());
         }
@@ -199,8 +205,8 @@ impl Crew {
         &mut self,
         plan: &Plan,
         start_ns: u64,
-        server: Option<&OwnServer>,
-        progress: &mut Progress,
+        server: Option<&ServerProcess>,
+        progress: &mut dyn Progress,
     ) -> Tally {
         let mut window = window(plan, start_ns);
         let mut tally = Tally::new(plan, window);
@@ -275,26 +281,6 @@ fn nobody_connected(
     };
     let targets = setting.targets().join(", ");
     RunError::NobodyConnected { targets, reason, count: failures.get(*kind), clients: plan.connections }
-}
-
-/// Starts the server on its CPUs, and keeps this thread, and the load threads that it starts, to the others. The
-/// division is dropped where the system does not allow it.
-fn start_server(own: &OwnServerPlan, division: &mut Option<Division>) -> anyhow::Result<OwnServer> {
-    if division.as_ref().is_some_and(|division| cpus::keep_to(&division.server).is_err()) {
-        *division = None;
-    }
-    let server = OwnServer::start(own)?;
-    if let Some(division) = division {
-        cpus::keep_to(&division.load).context("the load cannot be kept to its CPUs")?;
-    }
-    Ok(server)
-}
-
-fn check_open_files(plan: &Plan) -> anyhow::Result<u64> {
-    // Where it cannot be raised, what there is may do.
-    let limit = common::limits::raise_open_files().unwrap_or_else(|_| common::limits::open_files());
-    limits::check_open_files(plan.connections.into(), plan.threads as u64, limit)?;
-    Ok(limit)
 }
 
 /// How many source addresses the clients need.

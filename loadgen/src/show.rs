@@ -22,8 +22,9 @@ pub fn read(path: &Path) -> anyhow::Result<(String, Report)> {
 
 /// The server's model where it is known, else what the file is called.
 fn name(path: &Path, report: &Report) -> String {
-    match (&report.server, path.file_stem()) {
-        (Some(server), _) => server.mode.clone(),
+    let mode = report.server.as_ref().and_then(|server| server.mode.as_ref());
+    match (mode, path.file_stem()) {
+        (Some(mode), _) => mode.clone(),
         (None, Some(stem)) => stem.to_string_lossy().into_owned(),
         (None, None) => report.plan.targets.join(", "),
     }

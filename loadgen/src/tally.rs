@@ -15,9 +15,8 @@ use crate::{
     clock::nanoseconds,
     cpus::Division,
     failure::Failure,
-    fairness,
+    fairness, limits,
     message::{Expect, Mismatch},
-    own_server::{OwnServer, Usage},
     plan::Plan,
     recording::{LATENCY_NS_MAX, Recording},
     report::{
@@ -25,6 +24,7 @@ use crate::{
         SCHEMA, Server, Status, Verdict,
     },
     schedule::Load,
+    server_process::{Identity, ServerProcess, usage::Usage},
     summary, verdict,
 };
 
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Setting {
     targets: Vec<String>,
-    mode: Option<&'static str>,
+    server: Option<Identity>,
     environment: Environment,
     plan: PlanSummary,
     started_at_unix_ms: u64,
@@ -82,14 +82,27 @@ struct OpenInterval {
     told: usize,
 }
 
+impl Machine {
+    /// Raises the open-files limit as far as it goes, and tells whether it is enough for the plan.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn prepare(plan: &Plan) -> anyhow::Result<Self> {
+        // Where it cannot be raised, what there is may do.
+        let limit = common::limits::raise_open_files().unwrap_or_else(|_| common::limits::open_files());
+        limits::check_open_files(plan.connections.into(), plan.threads as u64, limit)?;
+        Ok(Self { open_files_limit: limit, cpus: common::limits::usable_cpus(), division: None })
+    }
+}
+
 impl Setting {
     /// Of a run that begins now.
-    pub fn new(plan: &Plan, targets: Vec<String>, mode: Option<&'static str>, machine: Machine) -> Self {
+    pub fn new(plan: &Plan, targets: Vec<String>, server: Option<Identity>, machine: Machine) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             plan: plan_summary(plan, &targets),
             targets,
-            mode,
+            server,
             environment: environment(machine),
             started_at_unix_ms: since_1970.as_millis() as u64,
         }
@@ -103,11 +116,11 @@ impl Setting {
 
 impl Cost {
     /// What was used until now.
-    pub fn now(server: Option<&OwnServer>) -> Self {
+    pub fn now(server: Option<&ServerProcess>) -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             generator_cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64,
-            server: server.and_then(OwnServer::usage),
+            server: server.and_then(ServerProcess::usage),
         }
     }
 }
@@ -196,7 +209,7 @@ impl Tally {
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
             generator: self.generator(elapsed_s),
-            server: setting.mode.and_then(|mode| self.server(mode)),
+            server: setting.server.as_ref().and_then(|identity| self.server(identity)),
             notes: self.notes(&setting),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
@@ -280,7 +293,7 @@ impl Tally {
         }
     }
 
-    fn server(&self, mode: &str) -> Option<Server> {
+    fn server(&self, identity: &Identity) -> Option<Server> {
         let (before, after) = self.cost?;
         let (before, after) = (before.server?, after.server?);
         let replies = self.total.counts.replies_in_window as f64;
@@ -288,7 +301,9 @@ impl Tally {
         // Threads that ended in the window took their count with them.
         let switches = after.context_switches.saturating_sub(before.context_switches) as f64;
         Some(Server {
-            mode: mode.to_owned(),
+            mode: identity.mode.map(str::to_owned),
+            threads: identity.threads,
+            work: identity.work.clone(),
             cpu_s: cpu_ns / 1e9,
             cpu_ns_per_request: per(cpu_ns, replies),
             rss_bytes: after.rss_bytes,
@@ -309,7 +324,7 @@ impl Tally {
             notes.push(format!("{unsent} requests were due, but could not be written before the end"));
         }
         let server_gone = self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none());
-        if setting.mode.is_some() && server_gone {
+        if setting.server.is_some() && server_gone {
             notes.push("the server of this run was gone before the end".to_owned());
         }
         notes

@@ -50,8 +50,8 @@ fn write_verdict(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let plan = &report.plan;
     let targets = plan.targets.join(", ");
-    match &report.server {
-        Some(server) => line(out, "against", &format!("a server of its own: {} on {targets}", server.mode))?,
+    match report.server.as_ref().and_then(|server| server.mode.as_ref()) {
+        Some(mode) => line(out, "against", &format!("a server of its own: {mode} on {targets}"))?,
         None => line(out, "against", &targets)?,
     }
     line(out, "load", &load(plan))?;
