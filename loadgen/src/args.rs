@@ -79,7 +79,7 @@ pub enum Command {
 /// The arguments of `loadgen run`.
 #[derive(clap::Args)]
 #[command(after_help = RUN_EXAMPLES)]
-#[command(mut_arg("work", without_targets), mut_arg("server_threads", without_targets))]
+#[command(mut_args(without_targets))]
 pub struct RunArgs {
     /// Servers, which share the clients evenly. Without one, the run starts a server of its own
     #[arg(value_name = "TARGET")]
@@ -172,7 +172,10 @@ impl RunArgs {
 
 /// Who names targets has no server of loadgen's own.
 fn without_targets(flag: Arg) -> Arg {
-    flag.conflicts_with("targets")
+    match flag.get_id().as_str() {
+        "work" | "server_threads" => flag.conflicts_with("targets"),
+        _ => flag,
+    }
 }
 
 fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
