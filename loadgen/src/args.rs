@@ -1,5 +1,6 @@
 //! The command line: syntax only. What it means is the [`Plan`](crate::plan::Plan)'s.
 
+pub mod compare;
 pub mod load;
 
 use std::{path::PathBuf, time::Duration};
@@ -11,7 +12,10 @@ use clap::{
 use common::{Address, generate::Generate, units::parse_positive_duration};
 use server::mode::Mode;
 
-use self::load::{LoadArgs, OwnServerArgs};
+use self::{
+    compare::CompareArgs,
+    load::{LoadArgs, OwnServerArgs},
+};
 use crate::{
     plan::{Against, OwnServerPlan, PlanError, Request},
     report::{FORMATS, Format, format},
@@ -23,6 +27,7 @@ Examples:
   loadgen run 127.0.0.1:8080 -d 30s          against a server that is there
   loadgen run -r 20k --arrival poisson       an open loop of 20,000 requests a second
   loadgen run --format json -o result.json   for machines
+  loadgen compare                            every mode of the server, side by side
   loadgen show a.json b.json                 side by side
   loadgen talk 127.0.0.1:8080                by hand
 
@@ -56,6 +61,8 @@ pub struct Args {
 pub enum Command {
     /// Put load on a server, check every reply, and report
     Run(Box<RunArgs>),
+    /// Put the same load on several servers in turn, and say which differ
+    Compare(Box<CompareArgs>),
     /// Print kept results: one in any format, or several side by side
     #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
     Show(ShowArgs),
@@ -126,7 +133,7 @@ pub struct OutputArgs {
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// Results of 'loadgen run --format json'
+    /// Results of 'loadgen run --format json', or one of 'loadgen compare --format json'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Where and how they are printed; several are always printed as a table.

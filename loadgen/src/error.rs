@@ -35,12 +35,23 @@ pub enum RunError {
     },
 }
 
-/// A server that was started and cannot be loaded.
+/// A server that cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct StartError {
+    /// In what way it failed.
+    pub problem: Problem,
     /// What it did instead.
     pub reason: String,
     /// The last lines that it printed, as far as they were read.
     pub output: Vec<String>,
+}
+
+/// In what way a server fails before it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It does not get as far as to answer.
+    NotStarted,
+    /// It answers otherwise than it should.
+    Protocol,
 }

@@ -12,11 +12,13 @@
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
 //! - A format prints what is in the report, and computes nothing.
+//! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]).
 
 pub mod args;
 pub mod bench;
 pub mod client;
 pub mod clock;
+pub mod compare;
 pub mod control;
 pub mod cpus;
 pub mod error;
@@ -40,6 +42,7 @@ pub mod socket;
 pub mod summary;
 pub mod talk;
 pub mod tally;
+pub mod their_server;
 pub mod timers;
 pub mod verdict;
 pub mod worker;

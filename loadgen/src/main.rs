@@ -12,14 +12,16 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use common::{generate, limits, log};
 use loadgen::{
-    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs},
+    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs},
+    compare::{self, plan::ComparePlanError},
     error::RunError,
     plan::{Plan, PlanError},
     progress::RunProgress,
     report::{Status, table},
     run::{self, Finished},
     server_process::guard,
-    show, talk,
+    show::{self, Kept, ShowError},
+    talk,
 };
 
 const FAILED: u8 = 1;
@@ -48,6 +50,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Run(args)) => run_load(&args),
+        Some(Command::Compare(args)) => compare_servers(&args),
         Some(Command::Show(args)) => show(&args),
         Some(Command::Talk(args)) => talk(&args),
         None => {
@@ -73,12 +76,36 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let reports = args.files.iter().map(|file| show::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    print(args.output.output.as_deref(), |out| match reports.as_slice() {
-        [(_, report)] => (args.output.format.write)(report, out),
-        several => table::write(several, out),
+fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+    log::start(log::LogFormat::Text).map_err(anyhow::Error::msg)?;
+    let plan = args.plan(limits::usable_cpus())?;
+    if let Some(path) = &args.output.output {
+        check_writable(path)?;
+    }
+    let compare::Finished { comparison, signal } = compare::compare(&plan, args.quiet)?;
+    let OutputArgs { format, output } = &args.output;
+    print(output.as_deref(), |out| (format.write_comparison)(&comparison, out))?;
+    let has_failed = comparison.subjects.iter().any(|subject| subject.failure.is_some());
+    Ok(match (signal, has_failed) {
+        (Some(signal), _) => ExitCode::from(signal.exit_code()),
+        (None, true) => ExitCode::from(FAILED),
+        (None, false) => ExitCode::SUCCESS,
     })
+}
+
+fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let kept = args.files.iter().map(|file| show::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let OutputArgs { format, output } = &args.output;
+    match <[Kept; 1]>::try_from(kept) {
+        Ok([Kept::Run(_, report)]) => print(output.as_deref(), |out| (format.write)(&report, out)),
+        Ok([Kept::Comparison(comparison)]) => {
+            print(output.as_deref(), |out| (format.write_comparison)(&comparison, out))
+        }
+        Err(several) => {
+            let reports = show::side_by_side(several)?;
+            print(output.as_deref(), |out| table::write(&reports, out))
+        }
+    }
 }
 
 fn talk(args: &TalkArgs) -> anyhow::Result<ExitCode> {
@@ -134,7 +161,11 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<PlanError>() || error.is::<clap::Error>() {
+    if error.is::<PlanError>()
+        || error.is::<ComparePlanError>()
+        || error.is::<ShowError>()
+        || error.is::<clap::Error>()
+    {
         return BAD_USAGE;
     }
     match error.downcast_ref::<RunError>() {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use common::Address;
 
 use crate::{
-    error::StartError,
+    error::{Problem, StartError},
     plan::OwnServerPlan,
     server_process::{Identity, Lifeline, START_TIMEOUT, ServerProcess},
 };
@@ -94,5 +94,5 @@ fn listening_address(printed: &Receiver<String>, server: &mut ServerProcess) -> 
             None => "the server does not say where it listens".to_owned(),
         },
     };
-    Err(StartError { reason, output: server.last_lines() }.into())
+    Err(StartError { problem: Problem::NotStarted, reason, output: server.last_lines() }.into())
 }

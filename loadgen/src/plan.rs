@@ -261,10 +261,10 @@ fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn request() -> Request {
+    pub(crate) fn request() -> Request {
         Request {
             against: Against::Targets(vec!["127.0.0.1:1".parse().unwrap()]),
             connections: 500,

@@ -1,6 +1,8 @@
 //! What a person sees while the load runs, on stderr: a line that moves on a terminal, a line an interval
 //! elsewhere, or nothing.
 
+pub mod compare;
+
 use std::{
     io::{self, IsTerminal},
     time::Duration,

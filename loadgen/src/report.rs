@@ -1,5 +1,7 @@
 //! The report: one plain value that holds everything a format prints, and the table of the formats.
 
+pub mod comparison;
+pub mod comparison_text;
 pub mod json;
 pub mod table;
 pub mod text;
@@ -8,6 +10,7 @@ use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
 
+use self::comparison::Comparison;
 use crate::{
     cpus::Division,
     message::{Expect, Mismatch},
@@ -25,14 +28,26 @@ pub struct Format {
     pub name: &'static str,
     /// What it is for.
     pub summary: &'static str,
-    /// Prints the report.
+    /// Prints the report of a run.
     pub write: fn(&Report, &mut dyn io::Write) -> io::Result<()>,
+    /// Prints the result of a comparison.
+    pub write_comparison: fn(&Comparison, &mut dyn io::Write) -> io::Result<()>,
 }
 
 /// Every format; the first is the default.
 pub static FORMATS: &[Format] = &[
-    Format { name: "text", summary: "for people", write: text::write },
-    Format { name: "json", summary: "for machines; 'loadgen show' reads it", write: json::write },
+    Format {
+        name: "text",
+        summary: "for people",
+        write: text::write,
+        write_comparison: comparison_text::write,
+    },
+    Format {
+        name: "json",
+        summary: "for machines; 'loadgen show' reads it",
+        write: json::write,
+        write_comparison: json::write,
+    },
 ];
 
 /// The result of a run.
@@ -447,7 +462,7 @@ pub(crate) mod tests {
         let report = example();
         let mut text = Vec::new();
         json::write(&report, &mut text).unwrap();
-        assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), report);
+        assert_eq!(json::read::<Report>(std::str::from_utf8(&text).unwrap()).unwrap(), report);
     }
 
     #[test]

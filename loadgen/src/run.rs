@@ -224,6 +224,10 @@ impl Crew {
                 after = Some(Cost::now(server));
             }
             progress.tick(now_ns, window);
+            // Where the run's own server is gone, nobody is left to be asked.
+            if after.is_none() && server.is_some_and(ServerProcess::has_ended) {
+                self.control.stop(now_ns);
+            }
             let mark_ns = match (before, after) {
                 (None, _) => window.start_ns,
                 (_, None) => window.end_ns,

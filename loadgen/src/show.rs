@@ -3,21 +3,70 @@
 use std::{fs, path::Path};
 
 use anyhow::Context;
+use serde::Deserialize;
 
-use crate::report::{Report, SCHEMA, json};
+use crate::report::{
+    Report, SCHEMA,
+    comparison::{Comparison, Kind},
+    json,
+};
 
-/// Reads a result and the name it goes by in a table.
+/// A result that was kept.
+#[derive(Debug)]
+pub enum Kept {
+    /// Of a run, with the name it goes by in a table.
+    Run(String, Box<Report>),
+    /// Of a comparison.
+    Comparison(Box<Comparison>),
+}
+
+/// Why kept results cannot be shown together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShowError {
+    /// A comparison has a table of its own.
+    #[error("a result of 'loadgen compare' is shown alone: its table is of several servers already")]
+    ComparisonAmongOthers,
+}
+
+/// What tells results apart.
+#[derive(Deserialize)]
+struct Head {
+    schema: u32,
+    kind: Option<Kind>,
+}
+
+/// Reads a result.
 ///
 /// # Errors
 /// When the file cannot be read or holds no result of this contract.
-pub fn read(path: &Path) -> anyhow::Result<(String, Report)> {
+pub fn read(path: &Path) -> anyhow::Result<Kept> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let report = json::read(&text)
-        .with_context(|| format!("{} is no result of 'loadgen run --format json'", path.display()))?;
-    if report.schema != SCHEMA {
-        anyhow::bail!("{} has schema {}; this program reads schema {SCHEMA}", path.display(), report.schema);
+    let no_result = || {
+        format!("{} is no result of 'loadgen run' or 'loadgen compare' with --format json", path.display())
+    };
+    let Head { schema, kind } = json::read(&text).with_context(no_result)?;
+    if schema != SCHEMA {
+        anyhow::bail!("{} has schema {schema}; this program reads schema {SCHEMA}", path.display());
     }
-    Ok((name(path, &report), report))
+    match kind {
+        Some(Kind::Comparison) => Ok(Kept::Comparison(Box::new(json::read(&text).with_context(no_result)?))),
+        None => {
+            let report = json::read(&text).with_context(no_result)?;
+            Ok(Kept::Run(name(path, &report), Box::new(report)))
+        }
+    }
+}
+
+/// The reports of several runs, each with its name.
+///
+/// # Errors
+/// When a comparison is among them.
+pub fn side_by_side(several: Vec<Kept>) -> Result<Vec<(String, Report)>, ShowError> {
+    let report = |kept| match kept {
+        Kept::Run(name, report) => Ok((name, *report)),
+        Kept::Comparison(_) => Err(ShowError::ComparisonAmongOthers),
+    };
+    several.into_iter().map(report).collect()
 }
 
 /// The server's model where it is known, else what the file is called.

@@ -331,7 +331,8 @@ impl Tally {
     }
 }
 
-fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
+/// What a plan says, for a report.
+pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
     let (arrival, think) = match plan.load {
         Load::Open { arrival, .. } => (Some(arrival), None),
         Load::Closed { think } => (None, Some(think)),
@@ -360,7 +361,8 @@ fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
     }
 }
 
-fn environment(machine: Machine) -> Environment {
+/// What the machine is, for a report.
+pub fn environment(machine: Machine) -> Environment {
     let unknown = || "unknown".to_owned();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let cpu = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));

@@ -1,19 +1,19 @@
-//! The report as JSON: the contract for machines.
+//! A result as JSON: the contract for machines.
 
 use std::io;
 
-use super::Report;
+use serde::{Serialize, de::DeserializeOwned};
 
-/// Prints the report as one JSON object.
-pub fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
+/// Prints a result as one JSON object.
+pub fn write<T: Serialize>(result: &T, out: &mut dyn io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, result)?;
     out.write_all(b"\n")
 }
 
-/// Reads a report back.
+/// Reads a result back.
 ///
 /// # Errors
-/// When the text is not a report of this contract.
-pub fn read(text: &str) -> serde_json::Result<Report> {
+/// When the text is not a result of this contract.
+pub fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(text)
 }

@@ -7,13 +7,13 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use super::{Report, Status};
 use crate::human::{bytes, count, duration_ns, rate};
 
-/// A column: its head, and what it says of a report; None where the report does not know.
-struct Column {
-    head: &'static str,
-    cell: fn(&Report) -> Option<String>,
+/// A column: its head, and what it says of a row; None where the row does not know.
+pub(super) struct Column<T> {
+    pub(super) head: &'static str,
+    pub(super) cell: fn(&T) -> Option<String>,
 }
 
-static COLUMNS: &[Column] = &[
+static COLUMNS: &[Column<Report>] = &[
     Column { head: "verdict", cell: |report| Some(verdict(report)) },
     Column { head: "replies\nper s", cell: |report| Some(rate(report.rate.achieved_per_s)) },
     Column { head: "response\np50", cell: |report| report.latency_ns.response.p50.map(short) },
@@ -33,15 +33,23 @@ static COLUMNS: &[Column] = &[
 
 /// Prints the reports side by side, each with its name. A column that no report knows is left out.
 pub fn write(reports: &[(String, Report)], out: &mut dyn io::Write) -> io::Result<()> {
-    let known = |column: &&Column| reports.iter().any(|(_, report)| (column.cell)(report).is_some());
-    let columns: Vec<_> = COLUMNS.iter().filter(known).collect();
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(rule));
+    let rows: Vec<_> = reports.iter().map(|(name, report)| (name.as_str(), report)).collect();
+    write_rows(COLUMNS, &rows, out)
+}
+
+/// Prints the rows, each with its name. A column that no row knows is left out. The first column is a word.
+pub(super) fn write_rows<T>(
+    columns: &[Column<T>],
+    rows: &[(&str, &T)],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let known = |column: &&Column<T>| rows.iter().any(|(_, row)| (column.cell)(row).is_some());
+    let columns: Vec<_> = columns.iter().filter(known).collect();
+    let mut table = plain();
     table.set_header(std::iter::once("").chain(columns.iter().map(|column| column.head)));
-    for (name, report) in reports {
-        let cells = columns.iter().map(|column| (column.cell)(report).unwrap_or_else(|| "-".to_owned()));
-        table.add_row(std::iter::once(name.clone()).chain(cells));
+    for (name, row) in rows {
+        let cells = columns.iter().map(|column| (column.cell)(row).unwrap_or_else(|| "-".to_owned()));
+        table.add_row(std::iter::once((*name).to_owned()).chain(cells));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
@@ -50,6 +58,14 @@ pub fn write(reports: &[(String, Report)], out: &mut dyn io::Write) -> io::Resul
         }
     }
     writeln!(out, "{}", table.trim_fmt())
+}
+
+/// A table with a line under its head and no other.
+pub(super) fn plain() -> Table {
+    let mut table = Table::new();
+    let rule = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(rule));
+    table
 }
 
 fn verdict(report: &Report) -> String {
@@ -74,7 +90,7 @@ fn server_cpu(report: &Report) -> Option<String> {
 }
 
 /// A time without the space before its unit: there are many columns.
-fn short(time_ns: u64) -> String {
+pub(super) fn short(time_ns: u64) -> String {
     duration_ns(time_ns).replace(' ', "")
 }
 

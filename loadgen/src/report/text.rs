@@ -72,7 +72,7 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn machine(environment: &Environment) -> String {
+pub(super) fn machine(environment: &Environment) -> String {
     let numbers = |cpus: &[usize]| cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
     let division = environment.division.as_ref().map_or_else(String::new, |division| {
         format!(" (the server's: {}; the load's: {})", numbers(&division.server), numbers(&division.load))
@@ -80,7 +80,7 @@ fn machine(environment: &Environment) -> String {
     format!("{}, {} CPUs{division}, Linux {}", environment.cpu, environment.cpus, environment.kernel)
 }
 
-fn load(plan: &PlanSummary) -> String {
+pub(super) fn load(plan: &PlanSummary) -> String {
     let mut parts = vec![match (plan.rate_per_s, plan.arrival) {
         (Some(per_s), Some(Arrival::Poisson)) => format!("open loop of {}/s, Poisson arrivals", rate(per_s)),
         (Some(per_s), _) => format!("open loop of {}/s, evenly spaced", rate(per_s)),
@@ -103,7 +103,7 @@ fn load(plan: &PlanSummary) -> String {
     parts.join(", ")
 }
 
-fn message(plan: &PlanSummary) -> String {
+pub(super) fn message(plan: &PlanSummary) -> String {
     use crate::message::Expect;
     let size = plural(plan.size as u64, "byte");
     let source = plan.message.as_ref().map_or(String::new(), |path| format!(" from {path}"));
@@ -264,7 +264,7 @@ fn write_cost(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// A labelled paragraph, wrapped between its words.
-fn line(out: &mut dyn io::Write, label: &str, text: &str) -> io::Result<()> {
+pub(super) fn line(out: &mut dyn io::Write, label: &str, text: &str) -> io::Result<()> {
     let (mut label, mut row) = (label, String::new());
     for word in text.split(' ') {
         if !row.is_empty() && LABEL + row.chars().count() + 1 + word.chars().count() > WIDTH {
@@ -279,7 +279,7 @@ fn line(out: &mut dyn io::Write, label: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{label:<LABEL$}{row}")
 }
 
-fn plural(number: u64, noun: &str) -> String {
+pub(super) fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 

@@ -1,0 +1,216 @@
+//! A comparison for people: a row for each server, and what can be said against the baseline.
+
+use std::io;
+
+use comfy_table::CellAlignment;
+
+use super::{
+    Loop,
+    comparison::{Comparison, Difference, Ratio, Subject, SubjectStatus},
+    table::{Column, plain, write_rows},
+    text::{line, load, machine, message, plural},
+};
+use crate::{
+    compare::metrics::{METRICS, Metric, metric},
+    human::duration_ns,
+};
+
+/// The medians of the rounds.
+static COLUMNS: &[Column<Subject>] = &[
+    Column { head: "verdict", cell: |subject| Some(verdict(subject).to_owned()) },
+    Column { head: "replies\nper s", cell: |subject| median(subject, "replies_per_s") },
+    Column { head: "response\np50", cell: |subject| median(subject, "response_p50_ns") },
+    Column { head: "\np99", cell: |subject| median(subject, "response_p99_ns") },
+    Column { head: "service\np50", cell: |subject| median(subject, "service_p50_ns") },
+    Column { head: "\np99", cell: |subject| median(subject, "service_p99_ns") },
+    Column { head: "served", cell: served },
+    Column { head: "Jain", cell: jain },
+    Column { head: "errors", cell: errors },
+    Column { head: "server\nCPU/req", cell: |subject| median(subject, "server_cpu_ns_per_request") },
+    Column { head: "switches\nper req", cell: |subject| median(subject, "context_switches_per_request") },
+    Column { head: "server\nmemory", cell: |subject| median(subject, "memory_bytes") },
+];
+
+/// Prints the comparison.
+pub fn write(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
+    write_what(comparison, out)?;
+    let rows: Vec<_> = comparison.subjects.iter().map(|subject| (subject.name.as_str(), subject)).collect();
+    write_rows(COLUMNS, &rows, out)?;
+    line(out, "", "medians of the rounds; served, Jain's index and errors: of the worst round")?;
+    for subject in &comparison.subjects {
+        write_trouble(subject, out)?;
+    }
+    write_differences(comparison, out)?;
+    for note in &comparison.notes {
+        writeln!(out)?;
+        line(out, "note", note)?;
+    }
+    Ok(())
+}
+
+fn write_what(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
+    let plan = &comparison.plan;
+    let warmup = duration_ns((plan.load.warmup_s * 1e9) as u64);
+    let rounds = plural(plan.rounds as u64, "round");
+    let measured = match (plan.load.duration_s, plan.load.requests) {
+        (Some(duration_s), None) => duration_ns((duration_s * 1e9) as u64),
+        (None, requests) => plural(requests.unwrap_or(0), "request"),
+        (Some(duration_s), Some(requests)) => {
+            let most = duration_ns((duration_s * 1e9) as u64);
+            format!("{}, at most {most}", plural(requests, "request"))
+        }
+    };
+    let cut = if comparison.interrupted { ", interrupted: these are the complete ones" } else { "" };
+    let whole = duration_ns((comparison.elapsed_s * 1e9) as u64);
+    line(
+        out,
+        "compared",
+        &format!(
+            "{rounds}{cut}; each server's turn is a fresh process, {warmup} of warm-up and {measured} measured"
+        ),
+    )?;
+    line(out, "", &format!("in turn, in an order that is shuffled from seed {}; {whole} in all", plan.seed))?;
+    line(out, "load", &load(&plan.load))?;
+    line(out, "message", &message(&plan.load))?;
+    line(out, "on", &machine(&comparison.environment))?;
+    if plan.load.r#loop == Loop::Closed {
+        line(
+            out,
+            "",
+            "A closed loop: each client waits for its reply before it asks again, so it cannot see the queues \
+             that this waiting keeps from forming. --rate shows them.",
+        )?;
+    }
+    writeln!(out)
+}
+
+fn verdict(subject: &Subject) -> &'static str {
+    match subject.status {
+        SubjectStatus::Ok => "valid",
+        SubjectStatus::Marked => "MARKED",
+        SubjectStatus::Failed => "FAILED",
+        SubjectStatus::Unmeasured => "none yet",
+    }
+}
+
+fn median(subject: &Subject, name: &str) -> Option<String> {
+    Some(short(metric(name)?, subject.summary.get(name)?.median))
+}
+
+fn served(subject: &Subject) -> Option<String> {
+    let (served, round) = (subject.summary.get("clients_served")?, subject.rounds.first()?);
+    let clients = round.report.fairness.clients;
+    Some(match served.min as u64 == clients {
+        true => crate::human::count(clients),
+        false => format!("{} of {clients}", served.min),
+    })
+}
+
+fn jain(subject: &Subject) -> Option<String> {
+    Some(short(metric("jain")?, subject.summary.get("jain")?.min))
+}
+
+fn errors(subject: &Subject) -> Option<String> {
+    Some(short(metric("errors")?, subject.summary.get("errors")?.max))
+}
+
+/// Without the space before the unit: there are many columns.
+fn short(metric: &Metric, value: f64) -> String {
+    (metric.show)(value).replace(' ', "")
+}
+
+fn write_trouble(subject: &Subject, out: &mut dyn io::Write) -> io::Result<()> {
+    let name = &subject.name;
+    if let Some(failure) = &subject.failure {
+        writeln!(out)?;
+        line(out, "FAILED", &format!("{name} {}", failure.message))?;
+        for printed in &failure.output {
+            writeln!(out, "           | {printed}")?;
+        }
+    }
+    if !subject.marks.is_empty() {
+        writeln!(out)?;
+    }
+    for mark in &subject.marks {
+        line(out, "MARKED", &format!("{name} {}: {}", mark.code, mark.message))?;
+    }
+    Ok(())
+}
+
+fn write_differences(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
+    let baseline = &comparison.plan.baseline;
+    let others: Vec<_> =
+        comparison.subjects.iter().filter(|subject| !subject.against_baseline.is_empty()).collect();
+    let Some(baseline_of) = comparison.subjects.iter().find(|subject| subject.name == *baseline) else {
+        return Ok(());
+    };
+    if others.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let mut table = plain();
+    table.set_header([
+        format!("against {baseline}"),
+        String::new(),
+        "median".to_owned(),
+        "baseline".to_owned(),
+        "ratio".to_owned(),
+        "95% interval".to_owned(),
+        String::new(),
+    ]);
+    for subject in others {
+        let mut name = subject.name.as_str();
+        let compared = METRICS.iter().filter_map(|metric| {
+            let ratio = subject.against_baseline.get(metric.name)?;
+            Some((metric, ratio))
+        });
+        for (metric, ratio) in compared {
+            let value = |subject: &Subject| {
+                subject.summary.get(metric.name).map_or("-".to_owned(), |spread| (metric.show)(spread.median))
+            };
+            table.add_row([
+                std::mem::take(&mut name).to_owned(),
+                metric.label.to_owned(),
+                value(subject),
+                value(baseline_of),
+                ratio.ratio.map_or("-".to_owned(), factor),
+                interval(ratio),
+                difference(ratio),
+            ]);
+        }
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+        if (2..=5).contains(&column.index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{}", table.trim_fmt())
+}
+
+fn interval(ratio: &Ratio) -> String {
+    match (ratio.low, ratio.high) {
+        (Some(low), Some(high)) => format!("{} – {}", factor(low), factor(high)),
+        _ => "-".to_owned(),
+    }
+}
+
+fn difference(ratio: &Ratio) -> String {
+    let reason = ratio.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let word = match ratio.verdict {
+        Difference::Lower => "lower",
+        Difference::Higher => "higher",
+        Difference::None => "no detectable difference",
+        Difference::NotCompared => "not compared",
+    };
+    format!("{word}{reason}")
+}
+
+/// A ratio with as many digits as are of use.
+fn factor(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio < 0.1 => format!("{ratio:.4}"),
+        ratio if ratio < 10.0 => format!("{ratio:.3}"),
+        ratio => crate::human::rate(ratio),
+    }
+}
