@@ -17,10 +17,12 @@ use std::{
 use common::signal::Termination;
 
 use self::{
+    bootstrap::ROUNDS_MIN,
     plan::{ComparePlan, Contestant, Launch},
     results::Record,
 };
 use crate::{
+    answer,
     cpus::{self, Division},
     error::{Problem, StartError},
     interruption::Interruption,
@@ -75,12 +77,7 @@ pub fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Finished> {
     let Referee { machine, interruption, progress, records, .. } = referee;
     progress.finish();
     let signal = interruption.signal();
-    if signal.is_none() && (bootstrap::ROUNDS_MIN..ROUNDS_FOR_INTERVALS).contains(&plan.rounds) {
-        notes.push(format!(
-            "{} rounds: the intervals are narrower than 95% should be; --rounds {ROUNDS_FOR_INTERVALS} or more helps",
-            plan.rounds
-        ));
-    }
+    notes.extend(note_of_rounds(plan));
     let comparison = Comparison {
         schema: SCHEMA,
         kind: Kind::Comparison,
@@ -179,7 +176,12 @@ impl Referee<'_> {
     fn start(&mut self, contestant: &Contestant) -> anyhow::Result<ServerProcess> {
         let (plan, interruption) = (&self.plan.load, &self.interruption);
         run::start_divided(&mut self.machine.division, || match &contestant.launch {
-            Launch::Own(own) => own_server::start(own, Log::Kept),
+            Launch::Own(own) => {
+                let mut server = own_server::start(own, Log::Kept)?;
+                // It says where it listens before it tries its mode.
+                answer::await_answer(&mut server, plan, interruption)?;
+                Ok(server)
+            }
             Launch::Command(command) => their_server::start(command, plan, interruption),
         })
     }
@@ -196,6 +198,19 @@ fn not_started(error: &anyhow::Error, round: usize) -> Turn {
     match round {
         1 => Turn::Hopeless(Failure { message: format!("{problem}: {error:#}"), output }),
         _ => Turn::Failed(Failure { message: format!("{problem} in round {round}: {error:#}"), output }),
+    }
+}
+
+/// What the number of rounds does to the intervals.
+fn note_of_rounds(plan: &ComparePlan) -> Option<String> {
+    let advice = format!("--rounds {ROUNDS_FOR_INTERVALS} or more helps");
+    match plan.rounds {
+        _ if plan.contestants.len() == 1 => None,
+        0..ROUNDS_MIN => Some(format!("an interval takes {ROUNDS_MIN} rounds; {advice}")),
+        ROUNDS_MIN..ROUNDS_FOR_INTERVALS => {
+            Some(format!("with {} rounds an interval is narrower than it should be; {advice}", plan.rounds))
+        }
+        _ => None,
     }
 }
 

@@ -12,8 +12,10 @@
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
 //! - A format prints what is in the report, and computes nothing.
-//! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]).
+//! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
+//!   has given its first [`answer`].
 
+pub mod answer;
 pub mod args;
 pub mod bench;
 pub mod client;

@@ -154,3 +154,76 @@ pub enum Difference {
     #[serde(rename = "not compared")]
     NotCompared,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{
+        compare::{
+            plan::{ComparePlan, CompareRequest},
+            results::{Record, subjects},
+        },
+        plan::{Plan, tests::request},
+        report::{SCHEMA, json, tests::example as report},
+    };
+
+    /// Four servers, of which one starved a client and one did not start.
+    pub(crate) fn example() -> Comparison {
+        let servers = ["a-long-name-of-server", "twin", "starving", "absent"];
+        let plan = ComparePlan::new(CompareRequest {
+            load: Plan::new(request(), 2).unwrap(),
+            modes: Vec::new(),
+            work: None,
+            server_threads: None,
+            servers: servers.iter().map(|name| format!("{name}=serve {{port}}").parse().unwrap()).collect(),
+            baseline: None,
+            rounds: 3,
+            pin: false,
+        });
+        let record = |factor: f64, served: u64| {
+            let round = |round: usize| {
+                let mut report = report();
+                let server = report.server.as_mut().unwrap();
+                server.cpu_ns_per_request = Some(factor * (15_000.0 + round as f64));
+                report.fairness.served = served;
+                Round { round, report }
+            };
+            Record { rounds: (1..=3).map(round).collect(), failures: Vec::new() }
+        };
+        let failure = Failure {
+            message: "did not start: it ended before it answered (exit status: 3)".to_owned(),
+            output: vec!["the port is too high".to_owned()],
+        };
+        let absent = Record { rounds: Vec::new(), failures: vec![(1, failure)] };
+        let records = vec![record(1.0, 50), record(1.5, 50), record(1.0, 47), absent];
+        let subjects = subjects(&plan.unwrap(), records);
+        let order = vec![servers.iter().map(|name| (*name).to_owned()).collect(); 3];
+        let report = report();
+        Comparison {
+            schema: SCHEMA,
+            kind: Kind::Comparison,
+            interrupted: false,
+            plan: ComparisonPlan {
+                rounds: 3,
+                baseline: servers[0].to_owned(),
+                pinned: true,
+                seed: 1,
+                order,
+                load: PlanSummary { targets: Vec::new(), ..report.plan },
+            },
+            environment: report.environment,
+            started_at_unix_ms: report.started_at_unix_ms,
+            elapsed_s: 40.0,
+            subjects,
+            notes: vec!["with 3 rounds an interval is narrower than it should be".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_printed_as_json_can_be_read_again() {
+        let comparison = example();
+        let mut text = Vec::new();
+        json::write(&comparison, &mut text).unwrap();
+        assert_eq!(json::read::<Comparison>(std::str::from_utf8(&text).unwrap()).unwrap(), comparison);
+    }
+}

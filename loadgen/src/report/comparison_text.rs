@@ -18,17 +18,17 @@ use crate::{
 /// The medians of the rounds.
 static COLUMNS: &[Column<Subject>] = &[
     Column { head: "verdict", cell: |subject| Some(verdict(subject).to_owned()) },
-    Column { head: "replies\nper s", cell: |subject| median(subject, "replies_per_s") },
-    Column { head: "response\np50", cell: |subject| median(subject, "response_p50_ns") },
+    Column { head: "replies\n/s", cell: |subject| median(subject, "replies_per_s") },
+    Column { head: "resp.\np50", cell: |subject| median(subject, "response_p50_ns") },
     Column { head: "\np99", cell: |subject| median(subject, "response_p99_ns") },
     Column { head: "service\np50", cell: |subject| median(subject, "service_p50_ns") },
     Column { head: "\np99", cell: |subject| median(subject, "service_p99_ns") },
     Column { head: "served", cell: served },
     Column { head: "Jain", cell: jain },
     Column { head: "errors", cell: errors },
-    Column { head: "server\nCPU/req", cell: |subject| median(subject, "server_cpu_ns_per_request") },
-    Column { head: "switches\nper req", cell: |subject| median(subject, "context_switches_per_request") },
-    Column { head: "server\nmemory", cell: |subject| median(subject, "memory_bytes") },
+    Column { head: "CPU\n/req", cell: |subject| median(subject, "server_cpu_ns_per_request") },
+    Column { head: "switch\n/req", cell: |subject| median(subject, "context_switches_per_request") },
+    Column { head: "memory", cell: |subject| median(subject, "memory_bytes") },
 ];
 
 /// Prints the comparison.
@@ -36,7 +36,12 @@ pub fn write(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()>
     write_what(comparison, out)?;
     let rows: Vec<_> = comparison.subjects.iter().map(|subject| (subject.name.as_str(), subject)).collect();
     write_rows(COLUMNS, &rows, out)?;
-    line(out, "", "medians of the rounds; served, Jain's index and errors: of the worst round")?;
+    line(
+        out,
+        "",
+        "medians of the rounds; served, Jain's index and errors: of the worst round; response: from due; service: \
+         from written; CPU, context switches and memory: the server's",
+    )?;
     for subject in &comparison.subjects {
         write_trouble(subject, out)?;
     }
@@ -102,7 +107,7 @@ fn served(subject: &Subject) -> Option<String> {
     let clients = round.report.fairness.clients;
     Some(match served.min as u64 == clients {
         true => crate::human::count(clients),
-        false => format!("{} of {clients}", served.min),
+        false => format!("{}/{clients}", served.min),
     })
 }
 
@@ -147,19 +152,15 @@ fn write_differences(comparison: &Comparison, out: &mut dyn io::Write) -> io::Re
     if others.is_empty() {
         return Ok(());
     }
-    writeln!(out)?;
+    writeln!(out, "\nagainst {baseline}, the baseline:")?;
     let mut table = plain();
-    table.set_header([
-        format!("against {baseline}"),
-        String::new(),
-        "median".to_owned(),
-        "baseline".to_owned(),
-        "ratio".to_owned(),
-        "95% interval".to_owned(),
-        String::new(),
-    ]);
+    table.set_header(["", "", "median", "baseline", "ratio", "95% interval", ""]);
     for subject in others {
         let mut name = subject.name.as_str();
+        if let Some(reason) = barred(subject) {
+            table.add_row([name, &format!("not compared: {reason}")]);
+            continue;
+        }
         let compared = METRICS.iter().filter_map(|metric| {
             let ratio = subject.against_baseline.get(metric.name)?;
             Some((metric, ratio))
@@ -180,12 +181,20 @@ fn write_differences(comparison: &Comparison, out: &mut dyn io::Write) -> io::Re
         }
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, 1));
         if (2..=5).contains(&column.index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     writeln!(out, "{}", table.trim_fmt())
+}
+
+/// Why nothing of it is compared, if that is so.
+fn barred(subject: &Subject) -> Option<&str> {
+    let mut ratios = subject.against_baseline.values();
+    let reason = ratios.next()?.reason.as_deref()?;
+    let is_barred = |ratio: &Ratio| ratio.ratio.is_none() && ratio.reason.as_deref() == Some(reason);
+    subject.against_baseline.values().all(is_barred).then_some(reason)
 }
 
 fn interval(ratio: &Ratio) -> String {
@@ -196,14 +205,13 @@ fn interval(ratio: &Ratio) -> String {
 }
 
 fn difference(ratio: &Ratio) -> String {
-    let reason = ratio.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     let word = match ratio.verdict {
         Difference::Lower => "lower",
         Difference::Higher => "higher",
         Difference::None => "no detectable difference",
-        Difference::NotCompared => "not compared",
+        Difference::NotCompared => ratio.reason.as_deref().unwrap_or("not compared"),
     };
-    format!("{word}{reason}")
+    word.to_owned()
 }
 
 /// A ratio with as many digits as are of use.
@@ -212,5 +220,66 @@ fn factor(ratio: f64) -> String {
         ratio if ratio < 0.1 => format!("{ratio:.4}"),
         ratio if ratio < 10.0 => format!("{ratio:.3}"),
         ratio => crate::human::rate(ratio),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::comparison::tests::example;
+
+    fn text(comparison: &Comparison) -> String {
+        let mut text = Vec::new();
+        write(comparison, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_person_sees_every_server_and_then_what_differs() {
+        insta::assert_snapshot!(text(&example()), @r#"
+        compared   3 rounds; each server's turn is a fresh process, 1.00 s of warm-up
+                   and 2.00 s measured
+                   in turn, in an order that is shuffled from seed 1; 40.0 s in all
+        load       open loop of 1,000/s, Poisson arrivals, 50 clients, 1 load thread
+        message    64 bytes; expected back: the same in upper case
+        on         Some CPU, 2 CPUs (the server's: 0; the load's: 1), Linux 6.18.0
+
+                               verdict  replies   resp.          service         served   Jain  errors     CPU  switch   memory
+                                             /s     p50     p99      p50    p99                           /req    /req
+        ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        a-long-name-of-server  valid      1,000  1.04ms  3.96ms    138µs  236µs      50  0.999       0  15.0µs   0.500  4.00MiB
+        twin                   valid      1,000  1.04ms  3.96ms    138µs  236µs      50  0.999       0  22.5µs   0.500  4.00MiB
+        starving               MARKED     1,000  1.04ms  3.96ms    138µs  236µs   47/50  0.999       0  15.0µs   0.500  4.00MiB
+        absent                 FAILED         -       -       -        -      -       -      -       -       -       -        -
+                   medians of the rounds; served, Jain's index and errors: of the worst
+                   round; response: from due; service: from written; CPU, context
+                   switches and memory: the server's
+
+        MARKED     starving starved: 3 clients of 50 got no reply at all (round 1, and
+                   so in 3 of 3)
+
+        FAILED     absent did not start: it ended before it answered (exit status: 3)
+                   | the port is too high
+
+        against a-long-name-of-server, the baseline:
+                                                median  baseline  ratio   95% interval
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+        twin      response p50                 1.04 ms   1.04 ms  1.000  1.000 – 1.000  no detectable difference
+                  response p99                 3.96 ms   3.96 ms  1.000  1.000 – 1.000  no detectable difference
+                  CPU per request              22.5 µs   15.0 µs  1.500  1.500 – 1.500  higher
+                  switches per request           0.500     0.500  1.000  1.000 – 1.000  no detectable difference
+                  memory                      4.00 MiB  4.00 MiB  1.000  1.000 – 1.000  no detectable difference
+        starving  not compared: it is marked
+        absent    not compared: it failed
+
+        note       with 3 rounds an interval is narrower than it should be
+        "#);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_wide_terminal() {
+        for line in text(&example()).lines() {
+            assert!(line.chars().count() <= 120, "{}: {line}", line.chars().count());
+        }
     }
 }

@@ -59,6 +59,11 @@ impl Loadgen {
         self
     }
 
+    pub(crate) fn with_one_cpu(mut self) -> Self {
+        self.command = machine::with_one_cpu(&mut self.command);
+        self
+    }
+
     pub(crate) fn with_few_local_ports(mut self) -> Self {
         self.command = machine::with_few_local_ports(&mut self.command);
         self

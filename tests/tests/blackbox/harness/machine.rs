@@ -52,6 +52,13 @@ pub(crate) fn with_open_files(command: &mut Command, soft: u32, hard: u32) -> Co
     before(&["prlimit", &format!("--nofile={soft}:{hard}"), "--"], command)
 }
 
+/// The command on one CPU, of those that this process may use.
+pub(crate) fn with_one_cpu(command: &mut Command) -> Command {
+    let usable = rustix::thread::sched_getaffinity(None).expect("a process may know its CPUs");
+    let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|cpu| usable.is_set(*cpu));
+    before(&["taskset", "--cpu-list", &first.expect("there is a CPU").to_string()], command)
+}
+
 /// The command with at most so many threads. The kernel counts all of a user's, and never root's: so root
 /// starts it as a user that nobody is, and others start it in a user namespace that has only itself in it.
 pub(crate) fn with_thread_limit(command: &mut Command, limit: u32) -> Command {

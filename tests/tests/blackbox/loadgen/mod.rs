@@ -3,6 +3,7 @@
 use crate::behaviour::Group;
 
 mod command_line;
+mod compare;
 mod failures;
 mod fairness;
 mod interruption;
@@ -20,6 +21,7 @@ pub(crate) fn groups() -> Vec<Group> {
         interruption::group(),
         output::group(),
         talk::group(),
+        compare::group(),
         command_line::group(),
     ]
 }
