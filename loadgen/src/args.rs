@@ -136,7 +136,7 @@ pub struct ShowArgs {
     /// Results of 'loadgen run --format json', or one of 'loadgen compare --format json'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Where and how they are printed; several are always printed as a table.
+    /// Where and how they are printed; several are a table, which is text.
     #[command(flatten)]
     pub output: OutputArgs,
 }

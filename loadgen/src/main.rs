@@ -102,7 +102,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
             print(output.as_deref(), |out| (format.write_comparison)(&comparison, out))
         }
         Err(several) => {
-            let reports = show::side_by_side(several)?;
+            let reports = show::side_by_side(&args.files, several, format)?;
             print(output.as_deref(), |out| table::write(&reports, out))
         }
     }

@@ -1,12 +1,15 @@
 //! `loadgen show`: prints results that were kept as JSON.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use serde::Deserialize;
 
 use crate::report::{
-    Report, SCHEMA,
+    self, Format, Report, SCHEMA,
     comparison::{Comparison, Kind},
     json,
 };
@@ -24,8 +27,13 @@ pub enum Kept {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShowError {
     /// A comparison has a table of its own.
-    #[error("a result of 'loadgen compare' is shown alone: its table is of several servers already")]
-    ComparisonAmongOthers,
+    #[error("{} is a result of 'loadgen compare', which is shown alone: its table is of several servers already", .0.display())]
+    ComparisonAmongOthers(PathBuf),
+    /// A table has no other format.
+    #[error(
+        "several results are shown as a table, which is text: leave --format {0} out, or show one at a time"
+    )]
+    SeveralFormatted(&'static str),
 }
 
 /// What tells results apart.
@@ -57,16 +65,24 @@ pub fn read(path: &Path) -> anyhow::Result<Kept> {
     }
 }
 
-/// The reports of several runs, each with its name.
+/// The reports of several runs from these files, each with its name.
 ///
 /// # Errors
-/// When a comparison is among them.
-pub fn side_by_side(several: Vec<Kept>) -> Result<Vec<(String, Report)>, ShowError> {
-    let report = |kept| match kept {
+/// When a comparison is among them, or the format is not that of a table.
+pub fn side_by_side(
+    files: &[PathBuf],
+    several: Vec<Kept>,
+    format: &Format,
+) -> Result<Vec<(String, Report)>, ShowError> {
+    let report = |(file, kept): (&PathBuf, _)| match kept {
         Kept::Run(name, report) => Ok((name, *report)),
-        Kept::Comparison(_) => Err(ShowError::ComparisonAmongOthers),
+        Kept::Comparison(_) => Err(ShowError::ComparisonAmongOthers(file.clone())),
     };
-    several.into_iter().map(report).collect()
+    let reports = files.iter().zip(several).map(report).collect::<Result<_, _>>()?;
+    if format.name != report::FORMATS[0].name {
+        return Err(ShowError::SeveralFormatted(format.name));
+    }
+    Ok(reports)
 }
 
 /// The server's model where it is known, else what the file is called.

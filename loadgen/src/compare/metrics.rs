@@ -60,14 +60,14 @@ pub static METRICS: &[Metric] = &[
     },
     Metric {
         name: "server_cpu_ns_per_request",
-        label: "CPU per request",
+        label: "CPU/request",
         is_compared: always,
         of: |report| report.server.as_ref()?.cpu_ns_per_request,
         show: time,
     },
     Metric {
         name: "context_switches_per_request",
-        label: "switches per request",
+        label: "switches/request",
         is_compared: always,
         of: |report| report.server.as_ref()?.context_switches_per_request,
         show: |switches| format!("{switches:.3}"),

@@ -266,8 +266,8 @@ mod tests {
         ─────────────────────────────────────────────────────────────────────────────────────────────────────────
         twin      response p50                 1.04 ms   1.04 ms  1.000  1.000 – 1.000  no detectable difference
                   response p99                 3.96 ms   3.96 ms  1.000  1.000 – 1.000  no detectable difference
-                  CPU per request              22.5 µs   15.0 µs  1.500  1.500 – 1.500  higher
-                  switches per request           0.500     0.500  1.000  1.000 – 1.000  no detectable difference
+                  CPU/request                  22.5 µs   15.0 µs  1.500  1.500 – 1.500  higher
+                  switches/request               0.500     0.500  1.000  1.000 – 1.000  no detectable difference
                   memory                      4.00 MiB  4.00 MiB  1.000  1.000 – 1.000  no detectable difference
         starving  not compared: it is marked
         absent    not compared: it failed

@@ -86,7 +86,18 @@ fn every_mode_is_compared_where_nothing_is_named() {
         assert!(rows >= 1, "no row of {}; {finished}", mode.name);
     }
     let baseline = format!("against {}", MODES[0].name);
-    for part in ["3 rounds", "closed loop", "verdict", "resp.", "service", "CPU", "switch", "memory", "Jain", &baseline] {
+    for part in [
+        "3 rounds",
+        "closed loop",
+        "verdict",
+        "resp.",
+        "service",
+        "CPU",
+        "switch",
+        "memory",
+        "Jain",
+        &baseline,
+    ] {
         assert!(text.contains(part), "'{part}' is missing; {finished}");
     }
     for line in text.lines() {
@@ -235,7 +246,10 @@ fn a_server_that_says_nothing_is_named() {
     let mute = peer(&folder, "mute", "mute(stream)");
     let result = json(&format!("{SHORT} --rounds 2 --timeout 300ms"), &[&mute], 1);
     let failure = subject(&result, "mute")["failure"]["message"].as_str().unwrap();
-    assert!(failure.contains("does not speak the protocol") && failure.contains("0 bytes within 300ms"), "{failure}");
+    assert!(
+        failure.contains("does not speak the protocol") && failure.contains("0 bytes within 300ms"),
+        "{failure}"
+    );
 }
 
 fn a_server_that_dies_in_a_round_is_named_and_tried_again() {
@@ -277,13 +291,21 @@ fn a_server_that_starves_clients_is_marked_and_never_compared() {
     assert_eq!(starving["status"], "marked");
     expect_not_compared(starving, "it is marked");
     // Nor is anybody with it.
-    let result = json(&args, &[&peer(&folder, "starving", "(upper if number < 4 else mute)(stream)"), "--baseline", "starving"], 0);
+    let result = json(
+        &args,
+        &[&peer(&folder, "starving", "(upper if number < 4 else mute)(stream)"), "--baseline", "starving"],
+        0,
+    );
     expect_not_compared(subject(&result, "tokio-task"), "the baseline is marked");
 }
 
 fn a_server_that_cannot_keep_up_is_marked_and_never_compared() {
     let folder = folder();
-    let slow = peer(&folder, "slow", "time.sleep(0.05); part = stream.recv(65536)\n    while part:\n        stream.sendall(part.upper()); time.sleep(0.05); part = stream.recv(65536)");
+    let slow = peer(
+        &folder,
+        "slow",
+        "time.sleep(0.05); part = stream.recv(65536)\n    while part:\n        stream.sendall(part.upper()); time.sleep(0.05); part = stream.recv(65536)",
+    );
     let args = format!("{SHORT} -r 1k --timeout 5s --rounds 1 --modes tokio-task");
     let result = json(&args, &[&slow], 0);
     let slow = subject(&result, "slow");
@@ -463,7 +485,11 @@ fn expect_not_compared(subject: &Value, reason: &str) {
     let ratios = subject["against_baseline"].as_object().unwrap();
     assert!(!ratios.is_empty());
     for (metric, ratio) in ratios {
-        assert_eq!((&ratio["verdict"], &ratio["reason"]), (&"not compared".into(), &reason.into()), "{metric}");
+        assert_eq!(
+            (&ratio["verdict"], &ratio["reason"]),
+            (&"not compared".into(), &reason.into()),
+            "{metric}"
+        );
     }
 }
 

@@ -109,6 +109,9 @@ fn several_kept_results_are_shown_side_by_side() {
         let row = row(name).unwrap_or_else(|| panic!("no row of {name} in\n{table}"));
         assert!(row.contains("valid"), "{row}");
     }
+    let formatted = Loadgen::new(&["show", &pool, &tasks, "--format", "json"]).finish();
+    formatted.expect_code(2).expect_said(&["--format json", "one at a time"]);
+    assert_eq!(formatted.stdout, "");
     for head in ["verdict", "p50", "max", "served", "errors"] {
         assert!(table.contains(head), "no column {head} in\n{table}");
     }
