@@ -57,6 +57,11 @@ pub struct Finished {
 /// # Errors
 /// When that is not possible on this machine. A server that fails is part of the result.
 pub fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Finished> {
+    for contestant in &plan.contestants {
+        if let Launch::Own(own) = &contestant.launch {
+            own_server::config(own)?;
+        }
+    }
     let mut machine = Machine::prepare(&plan.load)?;
     let mut notes = Vec::new();
     if plan.pin {

@@ -17,7 +17,7 @@ pub enum LimitError {
     /// The open-files limit.
     #[error(
         "{connections} connections need about {needed} open files; the hard limit is {limit}: raise it \
-         (ulimit -n, LimitNOFILE=) or use -c {possible}"
+         (ulimit -n, LimitNOFILE=){}", or_use(*possible)
     )]
     OpenFiles {
         /// What was asked for.
@@ -32,7 +32,7 @@ pub enum LimitError {
     /// The local ports.
     #[error(
         "{connections} connections to one target need as many local ports; this machine has {ports} \
-         (net.ipv4.ip_local_port_range): widen the range, give several targets, or use -c {possible}"
+         (net.ipv4.ip_local_port_range): widen the range or give several targets{}", or_use(*possible)
     )]
     LocalPorts {
         /// To the target that has the most.
@@ -42,6 +42,11 @@ pub enum LimitError {
         /// What would be possible for all targets together.
         possible: u64,
     },
+}
+
+/// Fewer connections may do, if any.
+fn or_use(possible: u64) -> String {
+    if possible == 0 { String::new() } else { format!(", or use -c {possible}") }
 }
 
 /// Whether `connections` fit into `limit` open files.
@@ -103,10 +108,12 @@ mod tests {
         assert_eq!(
             check_open_files(20_000, 1, 20_000).unwrap_err().to_string(),
             "20000 connections need about 20042 open files; the hard limit is 20000: raise it \
-             (ulimit -n, LimitNOFILE=) or use -c 19900"
+             (ulimit -n, LimitNOFILE=), or use -c 19900"
         );
         assert!(check_open_files(19_900, 1, 20_000).is_ok());
-        assert!(check_open_files(1, 1, 10).is_err());
+        // No number of connections is possible, and none is advised.
+        let none = check_open_files(1, 1, 10).unwrap_err().to_string();
+        assert!(none.ends_with("(ulimit -n, LimitNOFILE=)"), "{none}");
     }
 
     #[test]

@@ -9,11 +9,19 @@ use std::{
 };
 
 use anyhow::Context;
+use clap::{Args as _, FromArgMatches};
 use common::Address;
+use server::{
+    config::Config,
+    limits::Limits,
+    mode::{Mode, Threads},
+    setup::Setup,
+    work::Work,
+};
 
 use crate::{
     error::{Problem, StartError},
-    plan::OwnServerPlan,
+    plan::{OwnServerPlan, PlanError},
     server_process::{Identity, Lifeline, START_TIMEOUT, ServerProcess},
 };
 
@@ -31,12 +39,31 @@ pub enum Log {
     Kept,
 }
 
+/// What a server of this plan will run on, with what `SERVER_*` variables say. Its threads depend on the CPUs that the
+/// calling thread may use, as they do in the server.
+///
+/// # Errors
+/// When the server would refuse to start so.
+pub fn config(plan: &OwnServerPlan) -> Result<Config, PlanError> {
+    let refused = |reason: &str| PlanError::OwnServer(reason.to_owned());
+    let command = server::Args::augment_args(clap::Command::new("server").no_binary_name(true));
+    let matches = command.try_get_matches_from(flags(plan)).map_err(|error| {
+        let text = error.to_string();
+        refused(text.lines().next().unwrap_or_default().trim_start_matches("error: "))
+    })?;
+    let args = server::Args::from_arg_matches(&matches).map_err(|error| refused(&error.to_string()))?;
+    let limits = Limits::of_this_process(common::limits::open_files());
+    // What is only worth a warning is said by the server itself.
+    let setup = tracing::dispatcher::with_default(&tracing::Dispatch::none(), || Setup::new(args, limits));
+    setup.map(|setup| setup.config).map_err(|error| refused(&error.to_string()))
+}
+
 /// Starts a server on a free port and waits until it listens.
 ///
 /// # Errors
 /// [`StartError`] when it does not listen in time; others when it cannot be started at all.
 pub fn start(plan: &OwnServerPlan, log: Log) -> anyhow::Result<ServerProcess> {
-    let mut command = command(plan)?;
+    let (identity, mut command) = (identity(plan)?, command(plan)?);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     if log == Log::Kept {
         command.stderr(Stdio::piped());
@@ -46,7 +73,6 @@ pub fn start(plan: &OwnServerPlan, log: Log) -> anyhow::Result<ServerProcess> {
     let mut child = command.spawn().context("the server process could not be started")?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let nowhere = Address::Unix("".into());
-    let identity = Identity { mode: Some(plan.mode), threads: plan.threads, work: plan.work.clone() };
     let mut server = ServerProcess::new(child, Lifeline::Stdin(stdin), nowhere, identity);
     let (sender, printed) = mpsc::channel();
     let listen = move |line: &str| {
@@ -61,17 +87,33 @@ pub fn start(plan: &OwnServerPlan, log: Log) -> anyhow::Result<ServerProcess> {
     Ok(server)
 }
 
+fn identity(plan: &OwnServerPlan) -> Result<Identity, PlanError> {
+    let config = config(plan)?;
+    let has_workers = Mode::by_name(plan.mode).is_some_and(|mode| mode.threads == Threads::Workers);
+    Ok(Identity {
+        mode: Some(plan.mode),
+        threads: has_workers.then_some(config.threads as u64),
+        work: (config.work != Work::None).then(|| config.work.to_string()),
+    })
+}
+
+fn flags(plan: &OwnServerPlan) -> Vec<String> {
+    let mut flags =
+        ["--stop-at-stdin-end", "--listen", "127.0.0.1:0", "--mode", plan.mode].map(str::to_owned).to_vec();
+    flags.extend(["--drain-timeout", DRAIN_TIMEOUT].map(str::to_owned));
+    if let Some(work) = &plan.work {
+        flags.extend(["--work".to_owned(), work.clone()]);
+    }
+    if let Some(threads) = plan.threads {
+        flags.extend(["--threads".to_owned(), threads.to_string()]);
+    }
+    flags
+}
+
 fn command(plan: &OwnServerPlan) -> anyhow::Result<Command> {
     let executable = env::current_exe().context("the path of this program is not known")?;
     let mut command = Command::new(executable);
-    command.args(["server", "--stop-at-stdin-end", "--listen", "127.0.0.1:0", "--mode", plan.mode]);
-    command.args(["--drain-timeout", DRAIN_TIMEOUT]);
-    if let Some(work) = &plan.work {
-        command.args(["--work", work]);
-    }
-    if let Some(threads) = plan.threads {
-        command.args(["--threads", &threads.to_string()]);
-    }
+    command.arg("server").args(flags(plan));
     if env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");
     }

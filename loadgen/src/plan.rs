@@ -162,6 +162,12 @@ pub enum PlanError {
     /// The intervals are too short.
     #[error("--interval is shorter than 50ms: its own bookkeeping would disturb the load")]
     ShortInterval,
+    /// A target that nobody can listen on.
+    #[error("{0} has port 0, which nobody listens on: write the port that the server has printed")]
+    PortZero(Address),
+    /// Its own server would not start.
+    #[error("a server of its own refuses what flags or variables SERVER_* tell it: {0}")]
+    OwnServer(String),
     /// There is no message to be had.
     #[error("--message {} cannot be read: {reason}", path.display())]
     UnreadableMessage {
@@ -181,6 +187,11 @@ impl Plan {
     /// # Errors
     /// When it makes no sense; the error says what to change.
     pub fn new(request: Request, cpus: usize) -> Result<Self, PlanError> {
+        if let Against::Targets(targets) = &request.against
+            && let Some(target) = targets.iter().find(|target| matches!(target, Address::Tcp { port: 0, .. }))
+        {
+            return Err(PlanError::PortZero(target.clone()));
+        }
         let load = load(&request)?;
         let connections = at_most("--connections", request.connections, CONNECTIONS_MAX)?;
         let messages = messages(&request)?;
@@ -293,6 +304,7 @@ pub(crate) mod tests {
     fn each_mistake_has_its_own_error() {
         let second = Some(Duration::from_secs(1));
         let ms = Duration::from_millis(1);
+        let nowhere: Address = "localhost:0".parse().unwrap();
         let empty = Some((PathBuf::from("x"), Arc::from([])));
         for (request, error) in [
             (Request { think: second, rate_per_s: Some(1), ..request() }, PlanError::ThinkInOpenLoop),
@@ -304,6 +316,10 @@ pub(crate) mod tests {
             (
                 Request { pipeline: 5000, ..request() },
                 PlanError::TooMuch { flag: "--pipeline", given: 5000, max: PIPELINE_MAX },
+            ),
+            (
+                Request { against: Against::Targets(vec![nowhere.clone()]), ..request() },
+                PlanError::PortZero(nowhere),
             ),
             (Request { interval: ms, ..request() }, PlanError::ShortInterval),
             (Request { message: empty, ..request() }, PlanError::EmptyMessage("x".into())),

@@ -318,10 +318,10 @@ pub struct Generator {
 pub struct Server {
     /// Its concurrency model; None where it is not loadgen's own server.
     pub mode: Option<String>,
-    /// The threads that loadgen's own server was told to have; None where the server decided.
+    /// The threads of loadgen's own server; None where each connection has one of its own.
     #[serde(default)]
     pub threads: Option<u64>,
-    /// What loadgen's own server was told to do for each read.
+    /// The simulated work of loadgen's own server for each read; None where there is none.
     #[serde(default)]
     pub work: Option<String>,
     /// CPU time of the whole process, and of all that it has started.
@@ -444,8 +444,8 @@ pub(crate) mod tests {
             },
             server: Some(Server {
                 mode: Some("tokio-task".to_owned()),
-                threads: None,
-                work: None,
+                threads: Some(1),
+                work: Some("cpu:50us".to_owned()),
                 cpu_s: 0.03,
                 cpu_ns_per_request: Some(15_000.0),
                 rss_bytes: 6 << 20,

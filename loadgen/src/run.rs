@@ -55,6 +55,9 @@ pub struct Finished {
 /// When it cannot be made. Requests that fail are counted, and no error.
 pub fn run(plan: Plan, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
     let plan = Arc::new(plan);
+    if let Against::OwnServer(own) = &plan.against {
+        own_server::config(own)?;
+    }
     let mut machine = Machine::prepare(&plan)?;
     let interruption = Interruption::install()?;
     let server = match &plan.against {

@@ -45,9 +45,9 @@ pub struct ServerProcess {
 pub struct Identity {
     /// Its concurrency model; None where it is not one of loadgen's own.
     pub mode: Option<&'static str>,
-    /// What it was told of its threads.
+    /// The threads of loadgen's own server, where its model has them.
     pub threads: Option<u64>,
-    /// What it was told to do for each read.
+    /// What loadgen's own server does for each read, if that is anything.
     pub work: Option<String>,
 }
 

@@ -36,7 +36,7 @@ pub struct LoadArgs {
     pub threads: Option<u64>,
     /// Requests a second, of all clients together: an open loop. Without it, each client asks as soon as it has
     /// its reply: a closed loop
-    #[arg(short, long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
+    #[arg(short, long, help_heading = "Load", value_name = "N", value_parser = parse_rate)]
     pub rate: Option<u64>,
     /// How the requests of --rate are spread over time [default: constant]
     #[arg(long, help_heading = "Load", value_enum, value_name = "HOW")]
@@ -123,6 +123,13 @@ impl LoadArgs {
             wait_for_server: None,
             interval: INTERVAL_DEFAULT,
         })
+    }
+}
+
+fn parse_rate(text: &str) -> Result<u64, String> {
+    match parse_count(text)? {
+        0 => Err("it must be at least 1; without --rate each client asks as soon as it can".to_owned()),
+        rate => Ok(rate),
     }
 }
 

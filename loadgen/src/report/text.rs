@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Bar, Environment, Latency, Loop, PlanSummary, Report, Status};
+use super::{Bar, Environment, Latency, Loop, PlanSummary, Report, Server, Status};
 use crate::{
     failure::Failure,
     human::{bytes, count, duration_ns, percent, rate},
@@ -50,8 +50,8 @@ fn write_verdict(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let plan = &report.plan;
     let targets = plan.targets.join(", ");
-    match report.server.as_ref().and_then(|server| server.mode.as_ref()) {
-        Some(mode) => line(out, "against", &format!("a server of its own: {mode} on {targets}"))?,
+    match report.server.as_ref().and_then(own_server) {
+        Some(what) => line(out, "against", &format!("a server of its own: {what} on {targets}"))?,
         None => line(out, "against", &targets)?,
     }
     line(out, "load", &load(plan))?;
@@ -70,6 +70,18 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         )?;
     }
     writeln!(out)
+}
+
+/// What there is to say of loadgen's own server.
+fn own_server(server: &Server) -> Option<String> {
+    let mut what = server.mode.clone()?;
+    if let Some(threads) = server.threads {
+        what += &format!(", {}", plural(threads, "thread"));
+    }
+    if let Some(work) = &server.work {
+        what += &format!(", work {work}");
+    }
+    Some(what)
 }
 
 pub(super) fn machine(environment: &Environment) -> String {
@@ -298,7 +310,8 @@ mod tests {
     fn a_person_sees_the_verdict_first_and_then_everything_else() {
         insta::assert_snapshot!(text(&example()), @r#"
         verdict    valid
-        against    a server of its own: tokio-task on 127.0.0.1:40123
+        against    a server of its own: tokio-task, 1 thread, work cpu:50us on
+                   127.0.0.1:40123
         load       open loop of 1,000/s, Poisson arrivals, 50 clients, 1 load thread
         message    64 bytes; expected back: the same in upper case
         measured   2.00 s, after 1.00 s of warm-up

@@ -10,6 +10,7 @@ use crate::{
 group! {
     once {
         mistakes_are_bad_usage_and_the_error_names_them,
+        variables_of_its_own_server_that_make_no_sense_are_bad_usage,
         the_help_names_every_mode_and_the_exit_codes,
         the_version_is_printed,
         man_page_and_completions_name_every_flag,
@@ -32,7 +33,10 @@ fn mistakes_are_bad_usage_and_the_error_names_them() {
         ("run -c 2 -t 3", "--threads 3"),
         ("run -d 0s", "longer than zero"),
         ("run -d 10", "write a number and a unit"),
-        ("run -r 0", "at least 1"),
+        ("run -r 0", "without --rate"),
+        ("run localhost:0", "port 0"),
+        ("run --server-threads 5k", "--threads 5000 is too many"),
+        ("compare --server-threads 5k", "--threads 5000 is too many"),
         ("run -r 1.5", "'1.5' is not a count"),
         ("run --rate 5 --think 1s", "--think"),
         ("run --arrival poisson", "--rate"),
@@ -60,9 +64,19 @@ fn mistakes_are_bad_usage_and_the_error_names_them() {
     }
 }
 
+fn variables_of_its_own_server_that_make_no_sense_are_bad_usage() {
+    for (name, value) in [("SERVER_THREADS", "many"), ("SERVER_WORK", "hard"), ("SERVER_BACKLOG", "0")] {
+        for command in ["run", "compare"] {
+            let failed = Loadgen::new(&[command, "-c", "1", "-d", "100ms"]).env(name, value).finish();
+            failed.expect_code(2).expect_said(&["SERVER_", value]);
+            assert_eq!(failed.stdout, "", "{name}");
+        }
+    }
+}
+
 fn the_help_names_every_mode_and_the_exit_codes() {
     let help = usage("--help").expect_code(0).stdout.clone();
-    for part in ["run", "show", "talk", "Exit status: 0", "Examples:", "130"] {
+    for part in ["run", "compare", "show", "talk", "Exit status: 0", "Examples:", "130"] {
         assert!(help.contains(part), "'{part}' is missing in\n{help}");
     }
     let help = usage("run --help").expect_code(0).stdout.clone();
@@ -84,7 +98,8 @@ fn man_page_and_completions_name_every_flag() {
     let page = usage("--generate man").expect_code(0).stdout.replace("\\-", "-");
     let scripts = ["complete-bash", "complete-zsh"]
         .map(|what| usage(&format!("--generate {what}")).expect_code(0).stdout.clone());
-    for flag in flags(&usage("run --help").stdout) {
+    let helps = ["run --help", "compare --help"].map(|args| flags(&usage(args).stdout));
+    for flag in helps.concat() {
         assert!(page.contains(&flag), "{flag} is not in the man page");
         for script in &scripts {
             assert!(script.contains(&flag), "{flag} is not completed");

@@ -419,7 +419,7 @@ fn leaves_no_server_behind(signals: &[Signal]) {
     let mut id = None;
     wait_until("the server runs", || {
         id = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
-        id.is_some_and(|id| is_there(id))
+        id.is_some_and(is_there)
     });
     for signal in signals {
         load.signal(*signal);

@@ -12,6 +12,7 @@ use crate::{
 group! {
     once {
         the_text_report_says_what_a_person_wants_to_know,
+        the_report_says_what_its_own_server_was_told,
         off_a_terminal_progress_is_a_line_for_each_interval_on_stderr,
         quiet_says_nothing_but_the_report,
         intervals_add_up_to_the_whole,
@@ -42,6 +43,21 @@ fn the_text_report_says_what_a_person_wants_to_know() {
         assert!(line.chars().count() <= 100, "too wide: {line}");
         assert!(!line.contains('\u{1b}'), "an escape sequence where no terminal is: {line}");
     }
+}
+
+fn the_report_says_what_its_own_server_was_told() {
+    let run = |args: &str| Loadgen::run(None, &format!("-c 2 -n 10 -w 0s {args}"));
+    let pool = run("--mode thread-pool --server-threads 3 --work sleep:1ms").report();
+    assert_eq!((pool.count("server.threads"), pool.at("server.work")), (3, &"sleep:1ms".into()));
+    let text = run("--mode thread-pool --server-threads 3 --work sleep:1ms").finish().stdout;
+    assert!(text.contains("thread-pool, 3 threads, work sleep:1ms"), "{text}");
+    // What is not said to loadgen, its server decides: by a variable, or by its CPUs.
+    let tasks = run("--mode tokio-task").env("SERVER_THREADS", "5").report();
+    assert_eq!((tasks.count("server.threads"), tasks.at("server.work").is_null()), (5, true));
+    let cpus = run("--mode tokio-task").report();
+    let division = cpus.at("environment.division")["server"].as_array().map_or(1, Vec::len);
+    assert_eq!(cpus.count("server.threads"), division as u64);
+    assert!(run("--mode thread-per-connection").report().at("server.threads").is_null());
 }
 
 fn off_a_terminal_progress_is_a_line_for_each_interval_on_stderr() {
