@@ -30,7 +30,7 @@ use crate::{
     progress::compare::CompareProgress,
     report::{
         Report, SCHEMA,
-        comparison::{Comparison, ComparisonPlan, Failure, Kind, Round},
+        comparison::{Comparison, ComparisonPlan, Failure, Kind, Round, Subject, SubjectStatus},
     },
     run,
     server_process::ServerProcess,
@@ -82,7 +82,9 @@ pub fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Finished> {
     let Referee { machine, interruption, progress, records, .. } = referee;
     progress.finish();
     let signal = interruption.signal();
+    let subjects = results::subjects(plan, records);
     notes.extend(note_of_rounds(plan));
+    notes.extend(note_of_baseline(&subjects, plan.baseline));
     let comparison = Comparison {
         schema: SCHEMA,
         kind: Kind::Comparison,
@@ -91,7 +93,7 @@ pub fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Finished> {
         environment: tally::environment(machine),
         started_at_unix_ms: since_1970.unwrap_or_default().as_millis() as u64,
         elapsed_s: begin.elapsed().as_secs_f64(),
-        subjects: results::subjects(plan, records),
+        subjects,
         notes,
     };
     Ok(Finished { comparison, signal })
@@ -217,6 +219,14 @@ fn note_of_rounds(plan: &ComparePlan) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What to do where nothing is compared.
+fn note_of_baseline(subjects: &[Subject], baseline: usize) -> Option<String> {
+    let Subject { name, status, .. } = &subjects[baseline];
+    let is_wanted = subjects.len() > 1 && matches!(status, SubjectStatus::Marked | SubjectStatus::Failed);
+    is_wanted
+        .then(|| format!("nothing is compared with {name}, the baseline: --baseline NAME chooses another"))
 }
 
 fn plan_summary(plan: &ComparePlan, order: &[Vec<usize>], pinned: bool) -> ComparisonPlan {

@@ -21,11 +21,11 @@ static COLUMNS: &[Column<Subject>] = &[
     Column { head: "replies\n/s", cell: |subject| median(subject, "replies_per_s") },
     Column { head: "resp.\np50", cell: |subject| median(subject, "response_p50_ns") },
     Column { head: "\np99", cell: |subject| median(subject, "response_p99_ns") },
-    Column { head: "service\np50", cell: |subject| median(subject, "service_p50_ns") },
+    Column { head: "serv.\np50", cell: |subject| median(subject, "service_p50_ns") },
     Column { head: "\np99", cell: |subject| median(subject, "service_p99_ns") },
     Column { head: "served", cell: served },
     Column { head: "Jain", cell: jain },
-    Column { head: "errors", cell: errors },
+    Column { head: "errs", cell: errors },
     Column { head: "CPU\n/req", cell: |subject| median(subject, "server_cpu_ns_per_request") },
     Column { head: "switch\n/req", cell: |subject| median(subject, "context_switches_per_request") },
     Column { head: "memory", cell: |subject| median(subject, "memory_bytes") },
@@ -244,13 +244,13 @@ mod tests {
         message    64 bytes; expected back: the same in upper case
         on         Some CPU, 2 CPUs (the server's: 0; the load's: 1), Linux 6.18.0
 
-                               verdict  replies   resp.          service         served   Jain  errors     CPU  switch   memory
-                                             /s     p50     p99      p50    p99                           /req    /req
-        ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-        a-long-name-of-server  valid      1,000  1.04ms  3.96ms    138µs  236µs      50  0.999       0  15.0µs   0.500  4.00MiB
-        twin                   valid      1,000  1.04ms  3.96ms    138µs  236µs      50  0.999       0  22.5µs   0.500  4.00MiB
-        starving               MARKED     1,000  1.04ms  3.96ms    138µs  236µs   47/50  0.999       0  15.0µs   0.500  4.00MiB
-        absent                 FAILED         -       -       -        -      -       -      -       -       -       -        -
+                               verdict  replies   resp.          serv.         served   Jain  errs     CPU  switch   memory
+                                             /s     p50     p99    p50    p99                         /req    /req
+        ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        a-long-name-of-server  valid      1,000  1.04ms  3.96ms  138µs  236µs      50  0.999     0  15.0µs   0.500  4.00MiB
+        twin                   valid      1,000  1.04ms  3.96ms  138µs  236µs      50  0.999     0  22.5µs   0.500  4.00MiB
+        starving               MARKED     1,000  1.04ms  3.96ms  138µs  236µs   47/50  0.999     0  15.0µs   0.500  4.00MiB
+        absent                 FAILED         -       -       -      -      -       -      -     -       -       -        -
                    medians of the rounds; served, Jain's index and errors: of the worst
                    round; response: from due; service: from written; CPU, context
                    switches and memory: the server's
