@@ -27,7 +27,7 @@ pub struct Estimate {
 ///
 /// Medians, as a round that was disturbed then counts no more than another. In a simulation of log-normal rounds of
 /// which every tenth was disturbed, the interval held the true ratio in 93% of the cases with 5 rounds, in 96% with 10,
-/// and in only 75% with 3; that of the means in 84%, 88% and 72%. It remains an approximation.
+/// and in only 74% with 3; that of the means in 84%, 88% and 72%. It remains an approximation.
 ///
 /// None where there is no round, or the baseline has a round of zero. The same seed gives the same interval.
 pub fn ratio(pairs: &[(f64, f64)], seed: u64) -> Option<Estimate> {
