@@ -44,3 +44,13 @@ pub enum WhenFull {
     /// Accept and close them at once
     Reject,
 }
+
+impl WhenFull {
+    /// What `--when-full` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            WhenFull::Wait => "wait",
+            WhenFull::Reject => "reject",
+        }
+    }
+}

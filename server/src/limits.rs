@@ -13,6 +13,9 @@ pub struct Limits {
     pub threads: u64,
     /// What bounds the threads, for the log.
     pub threads_bound: &'static str,
+    /// How many threads' stacks it may map (`vm.max_map_count`). Unlike the other bounds, which make starting a thread
+    /// fail, this one makes Rust's runtime end the process while the thread starts.
+    pub stacks: u64,
     /// CPUs that it may use, at least 1.
     pub cpus: usize,
 }
@@ -25,7 +28,7 @@ impl Limits {
     pub fn of_this_process(open_files: u64) -> Self {
         let (threads, threads_bound) =
             thread_bounds().into_iter().min_by_key(|(threads, _)| *threads).unwrap_or((u64::MAX, "nothing"));
-        Self { open_files, threads, threads_bound, cpus: common::limits::usable_cpus() }
+        Self { open_files, threads, threads_bound, stacks: stacks(), cpus: common::limits::usable_cpus() }
     }
 
     /// How many connections the open-files limit carries beside the server's own descriptors: a few for the
@@ -42,7 +45,6 @@ impl Limits {
 
 /// Everything that bounds the number of threads, each less what is in use already, where that can be known.
 fn thread_bounds() -> Vec<(u64, &'static str)> {
-    let number = |path: &str| -> Option<u64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
     // The fourth field is "running/all", over the system's threads (proc_loadavg(5)).
     let in_use = fs::read_to_string("/proc/loadavg")
         .ok()
@@ -54,8 +56,7 @@ fn thread_bounds() -> Vec<(u64, &'static str)> {
     };
     add(number("/proc/sys/kernel/threads-max"), in_use, "kernel.threads-max");
     add(number("/proc/sys/kernel/pid_max"), in_use, "kernel.pid_max");
-    // A thread's stack and its guard page are two mappings.
-    add(number("/proc/sys/vm/max_map_count").map(|maps| maps / 2), 64, "vm.max_map_count");
+    add(Some(stacks()), 0, "vm.max_map_count");
     // The superuser is exempt (setrlimit(2)). How many threads the user runs elsewhere is not known.
     if !geteuid().is_root() {
         add(getrlimit(Resource::Nproc).current, 0, "the limit on a user's processes (RLIMIT_NPROC)");
@@ -65,6 +66,17 @@ fn thread_bounds() -> Vec<(u64, &'static str)> {
         add(file("pids.max"), file("pids.current").unwrap_or(0), "the control group's pids.max");
     }
     bounds
+}
+
+/// How many threads' stacks a process may map beside what it has mapped itself. A thread's stack, the stack for its
+/// signals and a guard page of each are four mappings.
+fn stacks() -> u64 {
+    const OTHERS: u64 = 256;
+    number("/proc/sys/vm/max_map_count").map_or(u64::MAX, |maps| maps.saturating_sub(OTHERS) / 4)
+}
+
+fn number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// The directory of this process's control group that counts processes (cgroups(7)): of the unified hierarchy,
@@ -90,7 +102,8 @@ fn pids_group() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { open_files: 20_000, threads: 1_000, threads_bound: "a test", cpus: 2 };
+    const LIMITS: Limits =
+        Limits { open_files: 20_000, threads: 1_000, threads_bound: "a test", stacks: 9_000, cpus: 2 };
 
     #[test]
     fn connections_leave_room_for_what_the_server_itself_needs() {

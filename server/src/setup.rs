@@ -74,7 +74,11 @@ impl Setup {
                          LimitNOFILE=), or connections will wait in the backlog"
                     );
                 }
-                wanted
+                // Past this one, there would be nobody left to wait.
+                match args.mode.threads {
+                    Threads::Workers => wanted,
+                    Threads::PerConnection => wanted.min(limits.stacks),
+                }
             }
             None => carried,
         };
@@ -105,7 +109,7 @@ impl Setup {
             mode = self.mode.name,
             threads,
             max_connections = config.max_connections,
-            when_full = ?config.when_full,
+            when_full = config.when_full.name(),
             idle_timeout = config.idle_timeout.map_or("off".to_owned(), format_duration),
             write_timeout = format_duration(config.write_timeout),
             drain_timeout = format_duration(config.drain_timeout),
@@ -123,7 +127,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { open_files: 20_000, threads: 1_000, threads_bound: "a test", cpus: 2 };
+    const LIMITS: Limits =
+        Limits { open_files: 20_000, threads: 1_000, threads_bound: "a test", stacks: 9_000, cpus: 2 };
 
     fn config(flags: &str) -> Result<Config, SetupError> {
         let command = Args::augment_args(Command::new("server").no_binary_name(true));
@@ -142,6 +147,7 @@ mod tests {
     fn a_thread_for_each_connection_is_bounded_by_the_threads() {
         assert_eq!(config("-m thread-per-connection").unwrap().max_connections, 872);
         assert_eq!(config("-m thread-per-connection --max-connections 5k").unwrap().max_connections, 5_000);
+        assert_eq!(config("-m thread-per-connection --max-connections 50k").unwrap().max_connections, 9_000);
     }
 
     #[test]
