@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    io::{Errno, ioctl_fionread},
+    io::Errno,
     net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
 };
 
@@ -246,7 +246,7 @@ impl Echo {
             };
         }
         // A thread that was busy for long may not have come to its events yet.
-        if ioctl_fionread(socket).is_ok_and(|unread| unread > 0) {
+        if has_bytes(socket) {
             self.last_progress = now;
             return None;
         }
@@ -350,8 +350,7 @@ impl Echo {
     ///
     /// False if there is something to receive, after which this is to be asked again.
     pub(crate) fn finish_drain(&mut self, socket: BorrowedFd<'_>) -> bool {
-        let is_empty =
-            self.stage != Stage::Draining || !ioctl_fionread(socket).is_ok_and(|unread| unread > 0);
+        let is_empty = self.stage != Stage::Draining || !has_bytes(socket);
         if is_empty {
             self.nothing_more(socket);
         }
@@ -375,4 +374,9 @@ impl Echo {
             Stage::Draining | Stage::HalfClosed => End::Drained,
         }
     }
+}
+
+/// Whether there is something to receive. FIONREAD would also count a unix socket's urgent byte, which is never received.
+fn has_bytes(socket: BorrowedFd<'_>) -> bool {
+    matches!(recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((1.., _)))
 }

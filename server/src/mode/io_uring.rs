@@ -288,9 +288,11 @@ impl Loop {
             Completion::Readable { number: SHUTDOWN } => self.drain(),
             Completion::Readable { .. } => {
                 self.shared.service.places.reset_room();
-                let reception = self.reception.as_mut().expect("only this thread waits for room");
-                reception.watches_room = false;
-                reception.accepting = Accepting::Soon;
+                // Room for newcomers is still announced when the drain has closed the reception.
+                if let Some(reception) = &mut self.reception {
+                    reception.watches_room = false;
+                    reception.accepting = Accepting::Soon;
+                }
             }
             Completion::Message => {
                 let door = &self.shared.doors[self.number];
@@ -337,14 +339,23 @@ impl Loop {
         }
         match slot.connection.echo.receive(bytes, Sleeper::Timer) {
             Received::Discard => {}
+            // After long work, the echo does not wait for the others' work as well.
+            Received::Send if self.shared.service.config.work.holds_the_thread() => {
+                let Connection { socket, echo } = &mut slot.connection;
+                match echo.send_or_keep(socket.as_fd(), bytes) {
+                    None => {}
+                    Some(Next::End(end)) => self.end(key, end),
+                    Some(_) => self.enqueue(key),
+                }
+            }
             Received::Send if slot.sent_in != self.round => {
                 slot.sent_in = self.round;
                 slot.connection.echo.note_sent(chunk.len());
                 self.sends.push(Send { key, chunk });
             }
             Received::Send => {
-                let last = self.sends.last_mut().expect("this connection has a send");
-                if last.key == key && last.chunk.extend(&chunk) {
+                let last = self.sends.last_mut().filter(|last| last.key == key);
+                if last.is_some_and(|last| last.chunk.extend(&chunk)) {
                     slot.connection.echo.note_sent(chunk.len());
                 } else {
                     slot.connection.echo.keep(bytes);
@@ -657,7 +668,13 @@ impl Loop {
         let is_quiet =
             |reception: &mut Reception| reception.asked.iter().all(|asked| *asked == Asked::Nothing);
         if let Some(reception) = self.reception.take_if(is_quiet) {
-            let last = reception.acceptor.accept_last(SocketFlags::NONBLOCK);
+            let Reception { acceptor, waiting, .. } = reception;
+            for (listener, socket) in waiting {
+                if let Ok(Accepted::Newcomer(newcomer)) = acceptor.admit(listener, socket) {
+                    self.give(newcomer);
+                }
+            }
+            let last = acceptor.accept_last(SocketFlags::NONBLOCK);
             last.into_iter().for_each(|newcomer| self.give(newcomer));
         }
     }
@@ -690,7 +707,8 @@ impl Reception {
     /// so there must be one for each who may be in the backlog.
     fn may_take_everybody(&self) -> bool {
         let service = self.acceptor.service();
-        let backlogs = service.config.backlog as usize * self.asked.len();
+        // Linux lets one more than the backlog into a listener's queue.
+        let backlogs = (service.config.backlog as usize + 1) * self.asked.len();
         service.config.when_full == WhenFull::Reject
             || self.waiting.is_empty() && service.places.left() > backlogs
     }
@@ -698,7 +716,12 @@ impl Reception {
     /// Whether somebody can be accepted.
     fn has_room(&self) -> bool {
         let service = self.acceptor.service();
-        service.config.when_full == WhenFull::Reject || service.places.left() > 0
+        // One that was given back before the wish was known would not be announced: look once more.
+        let has_place = || service.places.left() > 0;
+        service.config.when_full == WhenFull::Reject || has_place() || {
+            service.places.want_room();
+            has_place()
+        }
     }
 
     fn accept_some(&mut self, newcomers: &mut Vec<Newcomer>) -> Accepting {

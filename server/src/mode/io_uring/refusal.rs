@@ -20,6 +20,10 @@ pub(super) enum Step {
     Blocks,
     /// To submit and to wait.
     Enter,
+    /// Sockets to try it with.
+    Sockets,
+    /// Answers in the order of the receives.
+    Order,
 }
 
 /// The kernel's refusal, with what is known about its cause.
@@ -79,6 +83,12 @@ impl fmt::Display for Refusal {
             (Errno::NOSYS, _) => {
                 write!(f, "this kernel ({}) is built without io_uring; it takes {KERNEL_NEEDED}", host.kernel)
             }
+            (Errno::INVAL, _) if *step == Step::Order => write!(
+                f,
+                "this kernel ({}) has a defect: it does not answer receives in the order in which it makes them. Linux \
+                 6.15, 6.14.7 and 6.12.29 do not have it any more",
+                host.kernel
+            ),
             (Errno::INVAL, _) => write!(
                 f,
                 "this kernel ({}) is too old: {} {KERNEL_NEEDED} or newer",
@@ -86,7 +96,7 @@ impl fmt::Display for Refusal {
                 match step {
                     Step::Setup =>
                         "deferred task work for a single issuer takes Linux 6.1, and the mode as a whole",
-                    Step::Blocks | Step::Enter =>
+                    Step::Blocks | Step::Enter | Step::Sockets | Step::Order =>
                         "receive buffers that are used up piece by piece (IOU_PBUF_RING_INC) take",
                 }
             ),
@@ -113,7 +123,8 @@ impl Step {
         match self {
             Step::Setup => "io_uring_setup",
             Step::Blocks => "io_uring_register",
-            Step::Enter => "io_uring_enter",
+            Step::Enter | Step::Order => "io_uring_enter",
+            Step::Sockets => "socketpair",
         }
     }
 }
@@ -153,6 +164,7 @@ mod tests {
             (Step::Setup, Errno::NOSYS, host(0, false), "(5.15.0) is built without io_uring"),
             (Step::Setup, Errno::INVAL, host(0, false), "(5.15.0) is too old: deferred task work"),
             (Step::Blocks, Errno::INVAL, host(0, false), "IOU_PBUF_RING_INC) take Linux 6.12"),
+            (Step::Order, Errno::INVAL, host(0, false), "(5.15.0) has a defect"),
             (Step::Setup, Errno::NOMEM, host(0, false), "RLIMIT_MEMLOCK, 64 KiB"),
             (Step::Setup, Errno::MFILE, host(0, false), "raise the open-files limit"),
             (Step::Enter, Errno::BADF, host(0, false), "io_uring_enter failed"),

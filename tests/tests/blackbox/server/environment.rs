@@ -71,7 +71,7 @@ fn the_values_of_the_variables_are_obeyed() {
     let started: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(started["threads"], "3");
     assert_eq!(started["max_connections"], 1500);
-    assert_eq!(started["when_full"], "Reject");
+    assert_eq!(started["when_full"], "reject");
     assert_eq!(started["idle_timeout"], "1m 30s");
     assert_eq!(started["write_timeout"], "7s");
     assert_eq!(started["drain_timeout"], "8s");
