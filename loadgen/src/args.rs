@@ -76,11 +76,7 @@ pub enum Command {
     Server(Box<server::Args>),
     /// Ends a process group when loadgen is gone
     #[command(hide = true)]
-    Guard {
-        /// The process that leads the group.
-        #[arg(value_parser = clap::value_parser!(i32).range(2..))]
-        leader: i32,
-    },
+    Guard,
 }
 
 /// The arguments of `loadgen run`.

@@ -45,8 +45,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     match args.command {
         Some(Command::Server(args)) => Ok(server::main(*args)),
-        Some(Command::Guard { leader }) => {
-            guard::watch(leader);
+        Some(Command::Guard) => {
+            guard::watch();
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Run(args)) => run_load(&args),

@@ -54,6 +54,7 @@ fn spawn(command: &ServerCommand, port: u16) -> anyhow::Result<ServerProcess> {
     let (program, args) = words.split_first().expect("a command has at least one word");
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut guard = Guard::start()?;
     // A group of its own: all that it starts is measured and ended with it.
     let mut child = command.process_group(0).spawn().map_err(|error| StartError {
         problem: Problem::NotStarted,
@@ -61,14 +62,11 @@ fn spawn(command: &ServerCommand, port: u16) -> anyhow::Result<ServerProcess> {
         output: Vec::new(),
     })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let guard = match Guard::start(child.id()) {
-        Ok(guard) => guard,
-        Err(error) => {
-            let _already_gone = child.kill();
-            let _already_gone = child.wait();
-            return Err(error);
-        }
-    };
+    if let Err(error) = guard.guard(child.id()) {
+        let _already_gone = child.kill();
+        let _already_gone = child.wait();
+        return Err(error);
+    }
     let address = Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let mut server = ServerProcess::new(child, Lifeline::Group(guard), address, Identity::default());
     server.follow(stdout.context("the server has no standard output")?, |_| {})?;

@@ -1,8 +1,10 @@
 //! The guard of a process group: a process of its own that ends the group when loadgen ends without having done so,
-//! however that comes (a second Ctrl-C, SIGKILL). It waits for its standard input's end, which only loadgen holds.
+//! however that comes (a second Ctrl-C, SIGKILL). It is there before the group is, reads from its standard input which
+//! one to guard, and waits for that input's end, which only loadgen holds.
 
 use std::{
-    env, io,
+    env,
+    io::{self, Write},
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
 };
@@ -12,25 +14,34 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{END_TIMEOUT, usage, wait_at_most};
 
-/// The guard of a group. It goes, without a deed, when this is dropped.
+/// A guard. It goes, without a deed, when this is dropped.
 #[derive(Debug)]
 pub struct Guard {
     child: Child,
 }
 
 impl Guard {
-    /// Starts the guard of the group that `leader` leads.
+    /// Starts a guard that has nothing to guard yet.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(leader: u32) -> anyhow::Result<Self> {
+    pub fn start() -> anyhow::Result<Self> {
         let executable = env::current_exe().context("the path of this program is not known")?;
         let mut command = Command::new(executable);
-        command.args(["guard", &leader.to_string()]);
+        command.arg("guard");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A group of its own: the terminal's Ctrl-C is not for it.
         let child = command.process_group(0).spawn().context("the server's guard cannot be started")?;
         Ok(Self { child })
+    }
+
+    /// Has it guard the group that `leader` leads.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn guard(&mut self, leader: u32) -> anyhow::Result<()> {
+        let stdin = self.child.stdin.as_mut().context("the guard has no standard input")?;
+        writeln!(stdin, "{leader}").context("the server's guard is gone")
     }
 }
 
@@ -42,10 +53,10 @@ impl Drop for Guard {
     }
 }
 
-/// What the guard does: it waits for its standard input's end, and then ends the group.
-pub fn watch(leader: i32) {
-    let _until_its_end = io::copy(&mut io::stdin().lock(), &mut io::sink());
-    let Some(leader) = Pid::from_raw(leader) else { return };
+/// What the guard does: it waits for its standard input's end, and then ends the group that it was told of, if any.
+pub fn watch() {
+    let told = io::read_to_string(io::stdin()).unwrap_or_default();
+    let Some(leader) = told.trim().parse().ok().and_then(Pid::from_raw) else { return };
     for signal in [Signal::TERM, Signal::KILL] {
         if usage::members(leader).is_empty() {
             return;
