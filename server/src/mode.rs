@@ -8,8 +8,6 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crate::{listen::Listener, service::Service};
 
 mod event_loop;
-// A completion hands over what no borrow checker sees: the kernel reads and writes memory behind a system call.
-#[allow(unsafe_code)]
 mod io_uring;
 mod thread_per_connection;
 mod thread_pool;

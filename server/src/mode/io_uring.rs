@@ -16,7 +16,7 @@
 use std::{
     collections::VecDeque,
     mem,
-    os::fd::{AsFd, OwnedFd, RawFd},
+    os::fd::{AsFd, RawFd},
     sync::{
         Arc, Barrier, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -26,13 +26,12 @@ use std::{
 };
 
 use anyhow::Context;
-use rustix::{io::Errno, net::SocketFlags};
+use rustix::io::Errno;
 use slab::Slab;
 
 use super::{Mode, Serving, Threads};
 use crate::{
-    admission::{Accepted, Acceptor, Newcomer, REST},
-    config::WhenFull,
+    admission::{Acceptor, Newcomer},
     deadlines::{Armed, Deadlines},
     echo::{Connection, Next, Received, Sleeper},
     listen::Listener,
@@ -41,9 +40,13 @@ use crate::{
     work::Work,
 };
 
+mod reception;
 mod refusal;
+// A ring cannot be had without: the kernel reads and writes memory that it was lent, behind every borrow's back.
+#[allow(unsafe_code)]
 mod ring;
 
+use reception::Reception;
 use ring::{Chunk, Completion, Request, Ring, Until};
 
 pub(super) const MODE: Mode = Mode {
@@ -55,9 +58,6 @@ pub(super) const MODE: Mode = Mode {
 
 /// A thread runs echoes and log lines on its stack; the blocks are not there.
 const STACK_BYTES: usize = 256 * 1024;
-
-/// How many newcomers are accepted one by one before the connections have their turn.
-const ACCEPTS_PER_TURN: usize = 64;
 
 /// The descriptors that a ring watches beside sockets.
 const SHUTDOWN: usize = 0;
@@ -126,42 +126,6 @@ enum Receive {
 struct Send {
     key: usize,
     chunk: Chunk,
-}
-
-/// Who accepts.
-struct Reception {
-    acceptor: Acceptor,
-    /// For each listener, what has been asked for it.
-    asked: Vec<Asked>,
-    /// Who was accepted, with the index of the listener, when the last place had just been taken.
-    waiting: VecDeque<(usize, OwnedFd)>,
-    /// Whether the descriptor of room is watched.
-    watches_room: bool,
-    accepting: Accepting,
-    /// Whether the drain has begun.
-    ends: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Nothing,
-    /// To accept whoever comes, until cancelled.
-    Everybody,
-    /// The same, and cancelled: the answer is awaited.
-    Cancelled,
-    /// To tell whether somebody is there. So it is done where there are few places left: the kernel would accept more.
-    Newcomers,
-}
-
-/// When newcomers are accepted one by one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Accepting {
-    /// When they are reported.
-    AtEvent,
-    /// Once the connections have had their turn.
-    Soon,
-    /// At this moment, or when there is room.
-    Resting(Instant),
 }
 
 fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
@@ -243,8 +207,7 @@ impl Loop {
     }
 
     fn until(&self) -> Until {
-        let is_busy = !self.queue.is_empty()
-            || self.reception.as_ref().is_some_and(|reception| reception.accepting == Accepting::Soon);
+        let is_busy = !self.queue.is_empty() || self.reception.as_ref().is_some_and(Reception::is_busy);
         match self.next_deadline() {
             _ if is_busy => Until::Now,
             Some(deadline) => Until::At(deadline),
@@ -282,16 +245,14 @@ impl Loop {
             Completion::Accepted { listener, result, more } => self.handle_accepted(listener, result, more),
             Completion::Newcomers { listener } => {
                 let reception = self.reception.as_mut().expect("only this thread accepts");
-                reception.asked[listener] = Asked::Nothing;
-                reception.accepting = Accepting::Soon;
+                reception.note_newcomers(listener);
             }
             Completion::Readable { number: SHUTDOWN } => self.drain(),
             Completion::Readable { .. } => {
                 self.shared.service.places.reset_room();
                 // Room for newcomers is still announced when the drain has closed the reception.
                 if let Some(reception) = &mut self.reception {
-                    reception.watches_room = false;
-                    reception.accepting = Accepting::Soon;
+                    reception.note_room();
                 }
             }
             Completion::Message => {
@@ -495,19 +456,7 @@ impl Loop {
 
     /// The shutdown has begun: nobody new is asked for, and every connection finishes what it has received.
     fn drain(&mut self) {
-        if let Some(reception) = &mut self.reception {
-            reception.ends = true;
-            for (listener, asked) in reception.asked.iter_mut().enumerate() {
-                match asked {
-                    Asked::Everybody => {
-                        *asked = Asked::Cancelled;
-                        self.ring.cancel(Request::Accept(listener));
-                    }
-                    Asked::Newcomers => self.ring.cancel(Request::Newcomers(listener)),
-                    Asked::Nothing | Asked::Cancelled => {}
-                }
-            }
-        }
+        self.begin_to_close_reception();
         let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             if self.slots[key].connection.echo.drain() {
@@ -518,10 +467,8 @@ impl Loop {
 
     /// Wakes or ends connections whose deadline has passed, and accepts again after a rest.
     fn time_out(&mut self, now: Instant) {
-        if let Some(reception) = &mut self.reception
-            && matches!(reception.accepting, Accepting::Resting(until) if until <= now)
-        {
-            reception.accepting = Accepting::Soon;
+        if let Some(reception) = &mut self.reception {
+            reception.time_out(now);
         }
         while let Some((due, key)) = self.deadlines.pop_due(now) {
             let Some(slot) = self.slots.get_mut(key) else { continue };
@@ -550,10 +497,7 @@ impl Loop {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let resting = match self.reception.as_ref().map(|reception| reception.accepting) {
-            Some(Accepting::Resting(until)) => Some(until),
-            _ => None,
-        };
+        let resting = self.reception.as_ref().and_then(Reception::rests_until);
         resting.into_iter().chain(self.deadlines.next()).min()
     }
 }
@@ -579,178 +523,5 @@ impl Slot {
             Received::Send => echo.send_or_keep(socket.as_fd(), &bytes),
             Received::Sleep => Some(Next::Sleep),
         }
-    }
-}
-
-/// Accepting, by the first thread.
-impl Loop {
-    /// Asks for whoever comes next.
-    fn ask_for_newcomers(&mut self) {
-        let Some(reception) = &mut self.reception else { return };
-        let places = &self.shared.service.places;
-        if !mem::replace(&mut reception.watches_room, true) {
-            self.ring.watch(places.room(), ROOM);
-        }
-        // While it rests, and while there is no room, whoever comes waits in the backlog.
-        if reception.accepting != Accepting::AtEvent || !reception.has_room() {
-            return;
-        }
-        let may_take_everybody = reception.may_take_everybody();
-        for (listener, asked) in reception.asked.iter_mut().enumerate() {
-            if *asked == Asked::Nothing {
-                let socket = reception.acceptor.listener(listener);
-                *asked = match may_take_everybody {
-                    true => Asked::Everybody,
-                    false => Asked::Newcomers,
-                };
-                match may_take_everybody {
-                    true => self.ring.accept(socket, listener),
-                    false => self.ring.watch_listener(socket, listener),
-                }
-            }
-        }
-    }
-
-    fn handle_accepted(&mut self, listener: usize, result: Result<OwnedFd, Errno>, more: bool) {
-        let reception = self.reception.as_mut().expect("only this thread accepts");
-        if !more {
-            reception.asked[listener] = Asked::Nothing;
-        }
-        let accepted = match result {
-            Ok(socket) => match reception.acceptor.admit(listener, socket) {
-                Ok(accepted) => accepted,
-                Err(socket) => {
-                    reception.waiting.push_back((listener, socket));
-                    Accepted::Full
-                }
-            },
-            Err(Errno::CANCELED) => return,
-            Err(error) => reception.acceptor.failed(error),
-        };
-        match accepted {
-            Accepted::Newcomer(newcomer) => self.give(newcomer),
-            Accepted::Exhausted => reception.accepting = Accepting::Resting(Instant::now() + REST),
-            Accepted::TurnedAway | Accepted::Nobody | Accepted::Full => {}
-        }
-    }
-
-    /// What the round has brought is done about: accepts one by one where that was asked for, and asks again.
-    fn receive_newcomers(&mut self) {
-        let Some(reception) = &mut self.reception else { return };
-        if reception.ends {
-            return self.close_reception();
-        }
-        if reception.accepting == Accepting::Soon {
-            self.accept_some();
-        }
-        let Some(reception) = &mut self.reception else { return };
-        if !reception.may_take_everybody() {
-            for (listener, asked) in reception.asked.iter_mut().enumerate() {
-                if *asked == Asked::Everybody {
-                    *asked = Asked::Cancelled;
-                    self.ring.cancel(Request::Accept(listener));
-                }
-            }
-        }
-        self.ask_for_newcomers();
-    }
-
-    /// Accepts from every listener until nobody is there or the connections should have their turn.
-    fn accept_some(&mut self) {
-        let Some(reception) = &mut self.reception else { return };
-        let mut newcomers = Vec::new();
-        reception.accepting = reception.accept_some(&mut newcomers);
-        newcomers.into_iter().for_each(|newcomer| self.give(newcomer));
-    }
-
-    /// The drain has begun: once nobody is accepted any more without having been asked for, accepts for the last time.
-    fn close_reception(&mut self) {
-        let is_quiet =
-            |reception: &mut Reception| reception.asked.iter().all(|asked| *asked == Asked::Nothing);
-        if let Some(reception) = self.reception.take_if(is_quiet) {
-            let Reception { acceptor, waiting, .. } = reception;
-            for (listener, socket) in waiting {
-                if let Ok(Accepted::Newcomer(newcomer)) = acceptor.admit(listener, socket) {
-                    self.give(newcomer);
-                }
-            }
-            let last = acceptor.accept_last(SocketFlags::NONBLOCK);
-            last.into_iter().for_each(|newcomer| self.give(newcomer));
-        }
-    }
-
-    /// Gives a newcomer to the thread that has the fewest connections.
-    fn give(&mut self, newcomer: Newcomer) {
-        let thread = self.shared.least();
-        let door = &self.shared.doors[thread];
-        door.connections.fetch_add(1, SeqCst);
-        if thread == self.number {
-            return self.add(newcomer);
-        }
-        let mut newcomers = door.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
-        newcomers.push(newcomer);
-        // Where there were others, a message is on its way.
-        if newcomers.len() == 1 {
-            self.ring.message(door.ring, thread);
-        }
-    }
-}
-
-impl Reception {
-    fn new(acceptor: Acceptor) -> Self {
-        let asked = vec![Asked::Nothing; acceptor.listeners()];
-        let waiting = VecDeque::new();
-        Self { acceptor, asked, waiting, watches_room: false, accepting: Accepting::AtEvent, ends: false }
-    }
-
-    /// Whether the kernel may accept as many as there are. What it accepts it hands over however many places there are,
-    /// so there must be one for each who may be in the backlog.
-    fn may_take_everybody(&self) -> bool {
-        let service = self.acceptor.service();
-        // Linux lets one more than the backlog into a listener's queue.
-        let backlogs = (service.config.backlog as usize + 1) * self.asked.len();
-        service.config.when_full == WhenFull::Reject
-            || self.waiting.is_empty() && service.places.left() > backlogs
-    }
-
-    /// Whether somebody can be accepted.
-    fn has_room(&self) -> bool {
-        let service = self.acceptor.service();
-        // One that was given back before the wish was known would not be announced: look once more.
-        let has_place = || service.places.left() > 0;
-        service.config.when_full == WhenFull::Reject || has_place() || {
-            service.places.want_room();
-            has_place()
-        }
-    }
-
-    fn accept_some(&mut self, newcomers: &mut Vec<Newcomer>) -> Accepting {
-        while let Some((listener, socket)) = self.waiting.pop_front() {
-            match self.acceptor.admit(listener, socket) {
-                Ok(Accepted::Newcomer(newcomer)) => newcomers.push(newcomer),
-                Ok(_) => {}
-                Err(socket) => {
-                    self.waiting.push_front((listener, socket));
-                    return Accepting::AtEvent;
-                }
-            }
-        }
-        let mut turns = 0..ACCEPTS_PER_TURN;
-        for listener in self.acceptor.in_turn() {
-            loop {
-                if turns.next().is_none() {
-                    return Accepting::Soon;
-                }
-                match self.acceptor.accept(listener, SocketFlags::NONBLOCK) {
-                    Accepted::Newcomer(newcomer) => newcomers.push(newcomer),
-                    Accepted::TurnedAway => {}
-                    Accepted::Nobody => break,
-                    // The descriptor of room will tell.
-                    Accepted::Full => return Accepting::AtEvent,
-                    Accepted::Exhausted => return Accepting::Resting(Instant::now() + REST),
-                }
-            }
-        }
-        Accepting::AtEvent
     }
 }
