@@ -2,10 +2,10 @@
 //! nothing keeps it from it, and one system call submits every send of a round and waits for what comes next.
 //!
 //! A connection's receive is asked for once (multishot) and goes on until it is cancelled. That gives no backpressure by
-//! itself: as soon as a client does not take its echo at once, or sends more in one round than fits in one block of
+//! itself: as soon as a client does not take its echo at once, or sends far more in one round than fits in one block of
 //! memory, its receive is cancelled, what came meanwhile waits in the connection's inbox, and from then on it receives
 //! once for each time that its client has taken everything. What one connection may keep is so bounded by the blocks
-//! that are lent to the kernel before the cancellation takes effect, and by one block later on.
+//! that are lent to the kernel before the cancellation takes effect, and by one buffer later on.
 //!
 //! A round is: wait, settle the sends that were short, look at what came, submit sends with the next wait. A connection
 //! has one send at most in each round, so that its bytes stay in order. Nothing that a send may still read is touched,
@@ -33,7 +33,7 @@ use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Acceptor, Newcomer},
     deadlines::{Armed, Deadlines},
-    echo::{Connection, Next, Received, Sleeper},
+    echo::{BUFFER_BYTES, Connection, Next, Received, Sleeper},
     listen::Listener,
     service::Service,
     session::End,
@@ -58,6 +58,9 @@ pub(super) const MODE: Mode = Mode {
 
 /// A thread runs echoes and log lines on its stack; the blocks are not there.
 const STACK_BYTES: usize = 256 * 1024;
+
+/// What is more than the rest of a message: the connection had better receive once for each time.
+const BULK_BYTES: usize = BUFFER_BYTES / 2;
 
 /// The descriptors that a ring watches beside sockets.
 const SHUTDOWN: usize = 0;
@@ -319,8 +322,11 @@ impl Loop {
                 if last.is_some_and(|last| last.chunk.extend(&chunk)) {
                     slot.connection.echo.note_sent(chunk.len());
                 } else {
+                    // The rest of a message that did not fit in its block, or bytes without end.
                     slot.connection.echo.keep(bytes);
-                    self.pause(key);
+                    if chunk.len() > BULK_BYTES {
+                        self.pause(key);
+                    }
                     self.enqueue(key);
                 }
             }
@@ -362,7 +368,7 @@ impl Loop {
         if slot.receive == Receive::Idle {
             slot.receive = Receive::Asked;
             match slot.receives_once {
-                true => self.ring.receive_once(socket.as_fd(), key),
+                true => self.ring.receive_once(socket.as_fd(), key, BUFFER_BYTES),
                 false => self.ring.receive(socket.as_fd(), key),
             }
         }

@@ -109,7 +109,7 @@ impl Ring {
         for (mut writer, bytes) in [(&once.0, b"first"), (&until_cancelled.0, b"other")] {
             writer.write_all(bytes).map_err(|error| Refusal::new(Step::Sockets, &error))?;
         }
-        ring.receive_once(once.1.as_fd(), 0);
+        ring.receive_once(once.1.as_fd(), 0, 64);
         ring.receive(until_cancelled.1.as_fd(), 1);
         let mut completions = Vec::new();
         ring.wait(&mut completions, Until::Now);
@@ -162,9 +162,10 @@ impl Ring {
         self.push(opcode::RecvMulti::new(fd(socket), GROUP).build(), Request::Receive(key));
     }
 
-    /// Receives once.
-    pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, key: usize) {
-        let receive = opcode::Recv::new(fd(socket), ptr::null_mut(), 0).buf_group(GROUP).build();
+    /// Receives once, at most so much.
+    pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, key: usize, bytes_max: usize) {
+        let len = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        let receive = opcode::Recv::new(fd(socket), ptr::null_mut(), len).buf_group(GROUP).build();
         self.push(receive.flags(Flags::BUFFER_SELECT), Request::Receive(key));
     }
 

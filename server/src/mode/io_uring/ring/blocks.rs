@@ -9,12 +9,13 @@ use io_uring::{IoUring, cqueue, types::BufRingEntry};
 
 use crate::mode::io_uring::refusal::{Refusal, Step};
 
-/// The size of a block, and so the most that one receive brings.
-const BLOCK_BYTES: usize = 64 * 1024;
+/// The size of a block. A message that does not fit in what is left of one is received in two parts, so a block is large
+/// beside messages; and small beside the processor's cache.
+const BLOCK_BYTES: usize = 128 * 1024;
 /// How many blocks are lent to the kernel at first. Few, so that they stay in the processor's cache.
 const BLOCKS_AT_FIRST: u16 = 2;
 /// How many there are at most: what a connection can receive before it is known that its client does not read.
-const BLOCKS_MAX: u16 = 16;
+const BLOCKS_MAX: u16 = 8;
 /// The group that the blocks form. It is the ring's only one.
 pub(super) const GROUP: u16 = 0;
 /// Of the register call (io_uring_register_buf_ring(3)): blocks are used up piece by piece. Since Linux 6.12.
