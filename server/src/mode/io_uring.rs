@@ -191,6 +191,7 @@ impl Loop {
             let until = self.until();
             self.ring.wait(&mut completions, until);
             self.settle_sends(&completions);
+            self.ring.take_back_blocks();
             for completion in completions.drain(..) {
                 self.handle(completion);
             }

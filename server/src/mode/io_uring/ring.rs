@@ -193,8 +193,7 @@ impl Ring {
         self.push(cancel.flags(Flags::SKIP_SUCCESS), Request::Cancel);
     }
 
-    /// Submits what was asked, waits for answers, at most until then, and takes back the blocks that the kernel has
-    /// used up and whose bytes have been sent.
+    /// Submits what was asked, and waits for answers, at most until then.
     pub(super) fn wait(&mut self, completions: &mut Vec<Completion>, until: Until) {
         let result = match until {
             Until::Now => {
@@ -218,6 +217,12 @@ impl Ring {
         self.blocks.next_round();
         let blocks = &mut self.blocks;
         completions.extend(self.ring.completion().filter_map(|entry| decode(&entry, blocks)));
+    }
+
+    /// The sends that the last wait has submitted are looked after: the blocks whose bytes they have sent are lent to the
+    /// kernel again.
+    pub(super) fn take_back_blocks(&mut self) {
+        self.blocks.take_back();
     }
 
     /// The bytes of a chunk.

@@ -1,7 +1,7 @@
 //! The memory that is lent to the kernel to receive into.
 
 use std::{
-    mem, ptr,
+    ptr,
     sync::atomic::{AtomicU16, Ordering},
 };
 
@@ -15,13 +15,13 @@ const BLOCK_BYTES: usize = 128 * 1024;
 /// How many blocks are lent to the kernel at first. Few, so that they stay in the processor's cache.
 const BLOCKS_AT_FIRST: u16 = 2;
 /// How many there are at most: what a connection can receive before it is known that its client does not read.
-const BLOCKS_MAX: u16 = 8;
+const BLOCKS_MAX: u16 = 16;
 /// The group that the blocks form. It is the ring's only one.
 pub(super) const GROUP: u16 = 0;
 /// Of the register call (io_uring_register_buf_ring(3)): blocks are used up piece by piece. Since Linux 6.12.
 const IOU_PBUF_RING_INC: u16 = 2;
 
-/// A piece of a block, in which received bytes lie. It is valid until the second wait after the one that brought it.
+/// A piece of a block, in which received bytes lie. It is valid until the blocks are taken back after the next wait.
 #[derive(Debug)]
 pub(in crate::mode::io_uring) struct Chunk {
     block: u16,
@@ -45,9 +45,13 @@ pub(super) struct Blocks {
     lent_target: u16,
     /// Blocks that are not used, the last one first: its bytes are most likely still in the cache.
     free: Vec<u16>,
-    /// Blocks that were used up in the round before this one, and in this one.
-    used_up: [Vec<u16>; 2],
+    /// Blocks that were used up in this round.
+    used_up: Vec<u16>,
+    /// Blocks that were used up in the round before, until they are taken back.
+    used_up_before: Vec<u16>,
     round: u64,
+    /// The round of the oldest chunks that are valid.
+    valid_from: u64,
 }
 
 // SAFETY: The pointers are to memory that only this value and the kernel know.
@@ -79,8 +83,10 @@ impl Blocks {
             lent_count: 0,
             lent_target: BLOCKS_AT_FIRST,
             free: Vec::new(),
-            used_up: Default::default(),
+            used_up: Vec::new(),
+            used_up_before: Vec::new(),
             round: 0,
+            valid_from: 0,
         };
         blocks.lend();
         Ok(blocks)
@@ -132,13 +138,13 @@ impl Blocks {
         self.used[usize::from(block)] += len;
         if !cqueue::buffer_more(flags) {
             self.lent_count -= 1;
-            self.used_up[1].push(block);
+            self.used_up.push(block);
         }
         Chunk { block, start, len, round: self.round }
     }
 
     pub(super) fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
-        assert!(self.round <= chunk.round + 1, "the kernel may have the block again");
+        assert!(chunk.round >= self.valid_from, "the kernel may have the block again");
         assert!(chunk.start + chunk.len <= BLOCK_BYTES);
         // SAFETY: The range lies in the block, whose memory is never freed and was initialised. The kernel has written
         // it and writes to what lies behind it only, until the block is lent again, which by the first assertion it
@@ -149,12 +155,16 @@ impl Blocks {
         }
     }
 
-    /// The sends of the last round are over: what was used up in it can be lent again.
+    /// A wait has begun the next round.
     pub(super) fn next_round(&mut self) {
         self.round += 1;
-        let [before, now] = &mut self.used_up;
-        self.free.append(before);
-        mem::swap(before, now);
+        self.used_up_before.append(&mut self.used_up);
+    }
+
+    /// The sends of the round before are over and looked after: what was used up in it is lent again.
+    pub(super) fn take_back(&mut self) {
+        self.valid_from = self.round;
+        self.free.append(&mut self.used_up_before);
         self.lend();
     }
 
