@@ -290,7 +290,8 @@ impl Loop {
             Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return self.end(key, End::Failed(error)),
         }
-        if !goes_on {
+        // Where the echo could not be sent, the connection may have ended already.
+        if !goes_on && self.slots.contains(key) {
             self.enqueue(key);
         }
     }
