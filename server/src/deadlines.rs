@@ -1,6 +1,12 @@
 //! Deadlines of many connections, of which nearly all move before they are reached.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, binary_heap::PeekMut},
+    time::Instant,
+};
+
+use slab::Slab;
 
 /// A queue of deadlines by key. A deadline that moves is not searched for: its owner leaves the entry where it
 /// is, and looks at its real deadline when the entry is due.
@@ -14,14 +20,27 @@ pub(crate) struct Deadlines {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Armed(Option<Instant>);
 
+/// Who has deadlines.
+pub(crate) trait Timed {
+    /// When something is to be done about it, if nothing happens until then.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// What it knows of its entries.
+    fn armed(&mut self) -> &mut Armed;
+}
+
 impl Deadlines {
-    /// Makes sure that `key` is due no later than at its deadline.
-    pub(crate) fn arm(&mut self, key: usize, armed: &mut Armed, deadline: Option<Instant>) {
+    /// Makes sure that an owner is due no later than at its deadline.
+    pub(crate) fn arm(&mut self, owners: &mut Slab<impl Timed>, key: usize) {
+        let owner = &mut owners[key];
+        let deadline = owner.deadline();
+        let Armed(armed) = owner.armed();
         if let Some(deadline) = deadline
-            && armed.0.is_none_or(|armed| deadline < armed)
+            && armed.is_none_or(|armed| deadline < armed)
         {
-            armed.0 = Some(deadline);
+            *armed = Some(deadline);
             self.entries.push(Reverse((deadline, key)));
+            self.forget_the_gone(owners);
         }
     }
 
@@ -30,35 +49,28 @@ impl Deadlines {
         self.entries.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
-    /// Takes the earliest entry, if it is due at `now`. Whether it counts, [`Armed::disarm`] tells.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, usize)> {
-        let Reverse((deadline, _)) = self.entries.peek()?;
-        if *deadline > now {
-            return None;
+    /// Takes the next owner whose entry is due at `now`. Its deadline may have moved on: then it is to be armed again.
+    pub(crate) fn take_due(&mut self, owners: &mut Slab<impl Timed>, now: Instant) -> Option<usize> {
+        while let Some(entry) = self.entries.peek_mut().filter(|entry| entry.0.0 <= now) {
+            let Reverse((due, key)) = PeekMut::pop(entry);
+            // Others are of former owners, or were overtaken by an earlier one.
+            if let Some(Armed(armed)) = owners.get_mut(key).map(Timed::armed)
+                && *armed == Some(due)
+            {
+                *armed = None;
+                return Some(key);
+            }
         }
-        self.entries.pop().map(|Reverse(entry)| entry)
+        None
     }
 
-    /// Whether most entries are of owners that are gone, of which `owners` are left. They would stay until they are
-    /// due: [`Deadlines::keep`] those that count.
-    pub(crate) fn outgrow(&self, owners: usize) -> bool {
-        self.entries.len() > 2 * owners + 64
-    }
-
-    /// Drops all entries but those that count.
-    pub(crate) fn keep(&mut self, owners: impl Iterator<Item = (usize, Armed)>) {
-        self.entries = owners.filter_map(|(key, armed)| Some(Reverse((armed.0?, key)))).collect();
-    }
-}
-
-impl Armed {
-    /// Whether the entry that was due then is the one that counts; if so, none does from now on.
-    pub(crate) fn disarm(&mut self, due: Instant) -> bool {
-        let counts = self.0 == Some(due);
-        if counts {
-            self.0 = None;
+    /// Entries of owners that are gone would stay until they are due: where they are the most, only those stay that
+    /// count.
+    fn forget_the_gone(&mut self, owners: &mut Slab<impl Timed>) {
+        if self.entries.len() > 2 * owners.len() + 64 {
+            let armed = owners.iter_mut().filter_map(|(key, owner)| Some(Reverse((owner.armed().0?, key))));
+            self.entries = armed.collect();
         }
-        counts
     }
 }
 
@@ -68,46 +80,61 @@ mod tests {
 
     use super::*;
 
+    struct Owner(Option<Instant>, Armed);
+
+    impl Timed for Owner {
+        fn deadline(&self) -> Option<Instant> {
+            self.0
+        }
+
+        fn armed(&mut self) -> &mut Armed {
+            &mut self.1
+        }
+    }
+
+    fn owners(deadlines: &[Instant]) -> Slab<Owner> {
+        deadlines.iter().map(|at| Owner(Some(*at), Armed::default())).enumerate().collect()
+    }
+
     #[test]
     fn what_is_due_comes_in_the_order_of_the_deadlines() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut deadlines = Deadlines::default();
-        for (ms, key) in [(30, 3), (10, 1), (20, 2)] {
-            deadlines.arm(key, &mut Armed::default(), Some(at(ms)));
-        }
+        let (mut deadlines, mut owners) = (Deadlines::default(), owners(&[at(30), at(10), at(20)]));
+        (0..3).for_each(|key| deadlines.arm(&mut owners, key));
         assert_eq!(deadlines.next(), Some(at(10)));
-        assert_eq!(deadlines.pop_due(at(9)), None);
-        assert_eq!(deadlines.pop_due(at(25)), Some((at(10), 1)));
-        assert_eq!(deadlines.pop_due(at(25)), Some((at(20), 2)));
-        assert_eq!(deadlines.pop_due(at(25)), None);
+        assert_eq!(deadlines.take_due(&mut owners, at(9)), None);
+        assert_eq!(deadlines.take_due(&mut owners, at(25)), Some(1));
+        assert_eq!(deadlines.take_due(&mut owners, at(25)), Some(2));
+        assert_eq!(deadlines.take_due(&mut owners, at(25)), None);
     }
 
     #[test]
-    fn an_earlier_deadline_makes_a_new_entry_and_a_later_one_none() {
+    fn an_earlier_deadline_counts_in_place_of_a_later_one() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let (mut deadlines, mut armed) = (Deadlines::default(), Armed::default());
-        deadlines.arm(7, &mut armed, Some(at(20)));
-        deadlines.arm(7, &mut armed, Some(at(30)));
-        deadlines.arm(7, &mut armed, None);
-        assert_eq!(deadlines.entries.len(), 1);
-        deadlines.arm(7, &mut armed, Some(at(10)));
-        let dues: Vec<_> = std::iter::from_fn(|| deadlines.pop_due(at(40))).collect();
-        assert_eq!(dues, [(at(10), 7), (at(20), 7)]);
-        assert!(armed.disarm(dues[0].0) && !armed.disarm(dues[1].0));
+        let (mut deadlines, mut owners) = (Deadlines::default(), owners(&[at(20)]));
+        for deadline in [Some(at(20)), Some(at(30)), None, Some(at(10))] {
+            owners[0].0 = deadline;
+            deadlines.arm(&mut owners, 0);
+        }
+        assert_eq!(deadlines.entries.len(), 2);
+        assert_eq!(deadlines.take_due(&mut owners, at(40)), Some(0));
+        assert_eq!(deadlines.take_due(&mut owners, at(40)), None);
     }
 
     #[test]
-    fn entries_of_owners_that_are_gone_are_dropped() {
+    fn entries_of_owners_that_are_gone_do_not_pile_up() {
         let due = Instant::now();
-        let mut deadlines = Deadlines::default();
-        for key in 0..100 {
-            deadlines.arm(key, &mut Armed::default(), Some(due));
+        let (mut deadlines, mut owners) = (Deadlines::default(), owners(&[due]));
+        deadlines.arm(&mut owners, 0);
+        for _ in 0..1_000 {
+            let key = owners.insert(Owner(Some(due), Armed::default()));
+            deadlines.arm(&mut owners, key);
+            owners.remove(key);
         }
-        assert!(deadlines.outgrow(1) && !deadlines.outgrow(50));
-        deadlines.keep([(1, Armed(Some(due))), (2, Armed(None))].into_iter());
-        assert_eq!(deadlines.pop_due(due), Some((due, 1)));
-        assert_eq!(deadlines.pop_due(due), None);
+        assert!(deadlines.entries.len() <= 2 * 2 + 64, "{} entries", deadlines.entries.len());
+        assert_eq!(deadlines.take_due(&mut owners, due), Some(0));
+        assert_eq!(deadlines.take_due(&mut owners, due), None);
     }
 }

@@ -8,7 +8,7 @@
 //! evenly, however few loops were awake when they came, and none is ever handed over.
 
 use std::{
-    mem,
+    collections::VecDeque,
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, PoisonError, RwLock,
@@ -28,7 +28,7 @@ use slab::Slab;
 use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Accepted, Acceptor, Newcomer, REST},
-    deadlines::{Armed, Deadlines},
+    deadlines::{Armed, Deadlines, Timed},
     echo::{BUFFER_BYTES, Connection, Next, ShortRead, Sleeper},
     listen::Listener,
     readiness::{self, Events, Readiness},
@@ -76,7 +76,7 @@ struct Loop {
     readiness: Readiness,
     slots: Slab<Slot>,
     /// Connections that have something to do without an event.
-    queue: Vec<usize>,
+    queue: VecDeque<usize>,
     deadlines: Deadlines,
     accepting: Accepting,
     buffer: Box<[u8]>,
@@ -166,7 +166,7 @@ impl Loop {
             number,
             readiness,
             slots: Slab::new(),
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             deadlines: Deadlines::default(),
             accepting: Accepting::AtEvent,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
@@ -183,9 +183,11 @@ impl Loop {
                 self.readiness.poll(&mut events);
             }
             // Before the events, so that one whose turn it is waits for no more than one round.
-            for key in mem::take(&mut self.queue) {
-                self.slots[key].queued = false;
-                self.visit(key);
+            for _ in 0..self.queue.len() {
+                if let Some(key) = self.queue.pop_front() {
+                    self.slots[key].queued = false;
+                    self.visit(key);
+                }
             }
             self.handle(&mut events);
             if self.next_deadline().is_some() {
@@ -236,7 +238,7 @@ impl Loop {
 
     fn enqueue(&mut self, key: usize) {
         self.slots[key].queued = true;
-        self.queue.push(key);
+        self.queue.push_back(key);
     }
 
     fn end(&mut self, key: usize, end: End) {
@@ -318,11 +320,8 @@ impl Loop {
         if matches!(self.accepting, Accepting::Resting(until) if until <= now) {
             self.accepting = Accepting::Soon;
         }
-        while let Some((due, key)) = self.deadlines.pop_due(now) {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
-            if !slot.armed.disarm(due) {
-                continue;
-            }
+        while let Some(key) = self.deadlines.take_due(&mut self.slots, now) {
+            let slot = &mut self.slots[key];
             if slot.queued {
                 // Its visit arms it again.
                 continue;
@@ -335,13 +334,9 @@ impl Loop {
         }
     }
 
-    /// Makes sure that the deadlines know of a connection no later than at its deadline.
+    /// [`Deadlines::arm`].
     fn arm(&mut self, key: usize) {
-        let slot = &mut self.slots[key];
-        self.deadlines.arm(key, &mut slot.armed, slot.connection.echo.deadline());
-        if self.deadlines.outgrow(self.slots.len()) {
-            self.deadlines.keep(self.slots.iter().map(|(key, slot)| (key, slot.armed)));
-        }
+        self.deadlines.arm(&mut self.slots, key);
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -350,5 +345,15 @@ impl Loop {
             _ => None,
         };
         resting.into_iter().chain(self.deadlines.next()).min()
+    }
+}
+
+impl Timed for Slot {
+    fn deadline(&self) -> Option<Instant> {
+        self.connection.echo.deadline()
+    }
+
+    fn armed(&mut self) -> &mut Armed {
+        &mut self.armed
     }
 }

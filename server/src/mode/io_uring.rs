@@ -32,7 +32,7 @@ use slab::Slab;
 use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Acceptor, Newcomer},
-    deadlines::{Armed, Deadlines},
+    deadlines::{Armed, Deadlines, Timed},
     echo::{BUFFER_BYTES, Connection, Next, Received, Sleeper},
     listen::Listener,
     service::Service,
@@ -478,11 +478,8 @@ impl Loop {
         if let Some(reception) = &mut self.reception {
             reception.time_out(now);
         }
-        while let Some((due, key)) = self.deadlines.pop_due(now) {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
-            if !slot.armed.disarm(due) {
-                continue;
-            }
+        while let Some(key) = self.deadlines.take_due(&mut self.slots, now) {
+            let slot = &mut self.slots[key];
             if slot.queued || slot.ending.is_some() {
                 // It is armed again when it goes on.
                 continue;
@@ -495,13 +492,9 @@ impl Loop {
         }
     }
 
-    /// Makes sure that the deadlines know of a connection no later than at its deadline.
+    /// [`Deadlines::arm`].
     fn arm(&mut self, key: usize) {
-        let slot = &mut self.slots[key];
-        self.deadlines.arm(key, &mut slot.armed, slot.connection.echo.deadline());
-        if self.deadlines.outgrow(self.slots.len()) {
-            self.deadlines.keep(self.slots.iter().map(|(key, slot)| (key, slot.armed)));
-        }
+        self.deadlines.arm(&mut self.slots, key);
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -531,5 +524,15 @@ impl Slot {
             Received::Send => echo.send_or_keep(socket.as_fd(), &bytes),
             Received::Sleep => Some(Next::Sleep),
         }
+    }
+}
+
+impl Timed for Slot {
+    fn deadline(&self) -> Option<Instant> {
+        self.connection.echo.deadline()
+    }
+
+    fn armed(&mut self) -> &mut Armed {
+        &mut self.armed
     }
 }

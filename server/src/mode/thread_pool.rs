@@ -29,7 +29,7 @@ use slab::Slab;
 use super::{Mode, Serving, Threads};
 use crate::{
     admission::{Accepted, Acceptor, Newcomer, REST},
-    deadlines::{Armed, Deadlines},
+    deadlines::{Armed, Deadlines, Timed},
     echo::{BUFFER_BYTES, Connection, Next, ShortRead, Sleeper},
     listen::Listener,
     readiness::{self, Events, Readiness},
@@ -394,11 +394,8 @@ impl Pool {
         if matches!(state.accepting, Accepting::Resting(until) if until <= now) {
             state.queue_accept();
         }
-        while let Some((deadline, key)) = state.deadlines.pop_due(now) {
-            let Some(slot) = state.slots.get_mut(key) else { continue };
-            if !slot.armed.disarm(deadline) {
-                continue;
-            }
+        while let Some(key) = state.take_due(now) {
+            let slot = &mut state.slots[key];
             // One that is served or queued is armed again when it comes to rest.
             if slot.activity != Activity::AtRest {
                 continue;
@@ -451,14 +448,14 @@ impl State {
         };
     }
 
-    /// Makes sure that the deadlines know of a connection at rest no later than its deadline.
+    /// [`Deadlines::arm`], for a connection at rest.
     fn arm(&mut self, key: usize) {
-        let slot = &mut self.slots[key];
-        let deadline = slot.connection.as_ref().and_then(|connection| connection.echo.deadline());
-        self.deadlines.arm(key, &mut slot.armed, deadline);
-        if self.deadlines.outgrow(self.slots.len()) {
-            self.deadlines.keep(self.slots.iter().map(|(key, slot)| (key, slot.armed)));
-        }
+        self.deadlines.arm(&mut self.slots, key);
+    }
+
+    /// [`Deadlines::take_due`].
+    fn take_due(&mut self, now: Instant) -> Option<usize> {
+        self.deadlines.take_due(&mut self.slots, now)
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -467,5 +464,15 @@ impl State {
             _ => None,
         };
         resting.into_iter().chain(self.deadlines.next()).min()
+    }
+}
+
+impl Timed for Slot {
+    fn deadline(&self) -> Option<Instant> {
+        self.connection.as_ref()?.echo.deadline()
+    }
+
+    fn armed(&mut self) -> &mut Armed {
+        &mut self.armed
     }
 }

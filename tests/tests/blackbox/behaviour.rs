@@ -3,6 +3,8 @@
 use libtest_mimic::{Completion, Failed, Trial};
 use server::mode::{MODES, Mode};
 
+use crate::harness::machine;
+
 /// The behaviours of one file.
 pub(crate) struct Group {
     /// The file's name, the first part of its tests' names.
@@ -72,7 +74,9 @@ pub(crate) fn trials(group: Group) -> Vec<Trial> {
     for InMode { name, needs, check } in group.in_every_mode {
         trials.extend(MODES.iter().map(|mode| {
             let name = format!("{}::{}::{name}", group.name, mode.name);
-            Trial::ignorable_test(name, move || run(*needs, || check(mode)))
+            Trial::ignorable_test(name, move || {
+                run(|| machine::mode(mode).and_then(|()| needs()), || check(mode))
+            })
         }));
     }
     for Once { name, needs, check } in group.once {
@@ -82,7 +86,7 @@ pub(crate) fn trials(group: Group) -> Vec<Trial> {
     trials
 }
 
-fn run(needs: Need, check: impl FnOnce()) -> Result<Completion, Failed> {
+fn run(needs: impl FnOnce() -> Result<(), String>, check: impl FnOnce()) -> Result<Completion, Failed> {
     if let Err(missing) = needs() {
         return Ok(Completion::ignored_with(missing));
     }

@@ -210,7 +210,8 @@ impl Ring {
             }
         };
         tolerate(result);
-        // What could not be submitted for want of memory must be, before any of it is taken for done.
+        // What could not be submitted for want of memory must be, before any of it is taken for done. It ends when the
+        // kernel has memory again; nothing could be sent or received without.
         while !self.ring.submission().is_empty() {
             tolerate(self.ring.submit());
         }

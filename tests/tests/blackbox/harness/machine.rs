@@ -11,6 +11,7 @@ use std::{
 
 use rustix::io::Errno;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use server::mode::{MODES, Mode};
 
 /// The IPv6 loopback address.
 pub(crate) fn ipv6() -> Result<(), String> {
@@ -32,6 +33,42 @@ pub(crate) fn privileged_ports() -> Result<(), String> {
 /// That the number of threads can be limited for one process alone.
 pub(crate) fn thread_limit() -> Result<(), String> {
     works(&mut with_thread_limit(&mut Command::new("true"), 10))
+}
+
+/// What this mode needs beside what every mode needs. It is judged by the machine alone: a server that refuses without
+/// a cause fails its tests.
+pub(crate) fn mode(mode: &Mode) -> Result<(), String> {
+    match mode.name {
+        "io-uring" => io_uring(),
+        _ => Ok(()),
+    }
+}
+
+/// What every mode of the table needs.
+pub(crate) fn every_mode() -> Result<(), String> {
+    MODES.iter().try_for_each(mode)
+}
+
+fn io_uring() -> Result<(), String> {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = kernel.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(6), Some(12)) {
+        return Err(format!("this kernel ({kernel}) is older than 6.12"));
+    }
+    let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    if !matches!(setting.trim(), "" | "0") {
+        return Err(format!("io_uring is switched off here (kernel.io_uring_disabled = {})", setting.trim()));
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"])) {
+        true => Err("a filter of system calls is in force here, which may deny io_uring".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// Python, in which the servers are written that are not ours.
+pub(crate) fn python() -> Result<(), String> {
+    works(Command::new("python3").args(["-c", "import signal, socket, threading"]))
 }
 
 /// A program that gives another one a terminal.

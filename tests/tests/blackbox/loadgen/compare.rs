@@ -11,7 +11,7 @@ use crate::{
     harness::{
         Finished,
         load::{Loadgen, Report},
-        programs, wait_until,
+        machine, programs, wait_until,
     },
 };
 
@@ -20,28 +20,28 @@ group! {
         an_interrupted_comparison_prints_what_is_complete,
     }
     once {
-        every_mode_is_compared_where_nothing_is_named,
-        modes_are_compared_that_are_named,
+        every_mode_is_compared_where_nothing_is_named needs machine::every_mode,
+        modes_are_compared_that_are_named needs machine::every_mode,
         somebodys_server_is_compared_with_a_mode,
         a_server_that_its_command_has_started_is_measured_with_it,
-        only_servers_are_compared_where_only_they_are_named,
+        only_servers_are_compared_where_only_they_are_named needs machine::python,
         an_open_loop_has_the_same_rate_for_all,
         the_baseline_can_be_chosen,
         mistakes_are_bad_usage_and_say_what_to_do,
-        a_server_that_does_not_start_is_named_and_the_others_go_on,
+        a_server_that_does_not_start_is_named_and_the_others_go_on needs machine::python,
         a_mode_that_does_not_start_is_named_with_what_it_logged,
-        a_server_that_answers_wrongly_is_named_and_the_others_go_on,
-        a_server_that_says_nothing_is_named,
-        a_server_that_dies_in_a_round_is_named_and_tried_again,
-        a_server_that_starves_clients_is_marked_and_never_compared,
+        a_server_that_answers_wrongly_is_named_and_the_others_go_on needs machine::python,
+        a_server_that_says_nothing_is_named needs machine::python,
+        a_server_that_dies_in_a_round_is_named_and_tried_again needs machine::python,
+        a_server_that_starves_clients_is_marked_and_never_compared needs machine::python,
         a_server_that_cannot_keep_up_is_marked_and_never_compared,
-        the_order_follows_from_the_seed,
+        the_order_follows_from_the_seed needs machine::every_mode,
         pinned_servers_and_load_have_cpus_of_their_own,
         json_holds_every_round_and_is_shown_again,
         a_comparison_is_not_shown_among_others,
         off_a_terminal_progress_is_a_line_for_each_turn,
-        a_killed_comparison_leaves_no_server_behind,
-        a_second_signal_leaves_no_server_behind,
+        a_killed_comparison_leaves_no_server_behind needs machine::python,
+        a_second_signal_leaves_no_server_behind needs machine::python,
         the_help_says_what_is_compared,
     }
 }
