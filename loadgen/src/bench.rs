@@ -103,6 +103,10 @@ pub struct Bench {
     pub budget: u64,
     /// Requests of the window that were begun and have not ended.
     pub pending: u64,
+    /// Since when replies are owed and none has come.
+    pub waiting_since_ns: u64,
+    /// The longest such time in the window.
+    pub stall_ns_max: u64,
     /// Clients that wait for their turn to connect, by their place.
     pub to_connect: VecDeque<u32>,
     /// Connection attempts that are under way.
@@ -137,9 +141,22 @@ impl Bench {
     #[inline]
     pub fn begin(&mut self, due_ns: u64) {
         if self.window.contains(due_ns) {
+            if self.pending == 0 {
+                self.waiting_since_ns = self.now_ns;
+            }
             self.pending += 1;
             self.budget -= 1;
         }
+    }
+
+    /// A reply has come, or none will come any more.
+    #[inline]
+    pub fn note_stall(&mut self, now_ns: u64) {
+        if self.pending > 0 {
+            let stall_ns = self.window.overlap_ns(self.waiting_since_ns, now_ns);
+            self.stall_ns_max = self.stall_ns_max.max(stall_ns);
+        }
+        self.waiting_since_ns = now_ns;
     }
 }
 

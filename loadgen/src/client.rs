@@ -62,6 +62,10 @@ pub struct Client {
     owed_since_ns: u64,
     silence_ns_max: u64,
     replies_in_window: u64,
+    /// Requests of the window that were replied to.
+    completed: u64,
+    /// Requests of the window that were not.
+    missed: u64,
 }
 
 /// What the report says of one client.
@@ -69,6 +73,10 @@ pub struct Client {
 pub struct Served {
     /// Replies that were complete inside the window.
     pub replies: u64,
+    /// Requests that were due in the window.
+    pub asked: u64,
+    /// Those of them that were replied to.
+    pub completed: u64,
     /// The longest time in the window in which it was owed a reply and got none.
     pub silence_ns_max: u64,
 }
@@ -117,6 +125,8 @@ impl Client {
             owed_since_ns: NOT_OWED,
             silence_ns_max: 0,
             replies_in_window: 0,
+            completed: 0,
+            missed: 0,
         }
     }
 
@@ -208,12 +218,18 @@ impl Client {
             self.schedule.pop();
             if bench.window.contains(due_ns) {
                 bench.budget -= 1;
+                self.missed += 1;
                 bench.recording.counts.unsent += 1;
                 bench.recording.failures.add(Failure::Unsent, 1);
             }
         }
         self.state = State::Down;
-        Served { replies: self.replies_in_window, silence_ns_max: self.silence_ns_max }
+        Served {
+            replies: self.replies_in_window,
+            asked: self.completed + self.missed,
+            completed: self.completed,
+            silence_ns_max: self.silence_ns_max,
+        }
     }
 
     /// What follows after anything happened: write what is due, or count the failure and reconnect.
@@ -239,6 +255,7 @@ impl Client {
         }
         if matches!(mem::replace(&mut self.state, State::Down), State::Up(_)) {
             bench.connected -= 1;
+            bench.recording.counts.connections_lost += 1;
         }
         self.back_off(bench);
     }
@@ -251,6 +268,7 @@ impl Client {
             if bench.window.contains(due_ns) {
                 let counts = &mut bench.recording.counts;
                 bench.pending -= 1;
+                self.missed += 1;
                 counts.failed += 1;
                 counts.failed_bytes_sent += match number {
                     number if number < self.written => bench.messages.size(),

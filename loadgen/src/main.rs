@@ -17,10 +17,10 @@ use loadgen::{
     error::RunError,
     plan::{Plan, PlanError},
     progress::RunProgress,
-    report::{Status, table},
+    report::{Document, Status, text::table},
     run::{self, Finished},
     server_process::guard,
-    show::{self, Kept, ShowError},
+    show::{self, ShowError},
     talk,
 };
 
@@ -68,8 +68,9 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut progress = RunProgress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, &mut progress)?;
     let OutputArgs { format, output } = &args.output;
-    print(output.as_deref(), |out| (format.write)(&report, out))?;
-    Ok(match (signal, report.verdict.status) {
+    let status = report.verdict.status;
+    print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
+    Ok(match (signal, status) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
         (None, Status::Invalid) => ExitCode::from(INVALID),
         (None, Status::Valid | Status::Suspect) => ExitCode::SUCCESS,
@@ -84,8 +85,8 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     }
     let compare::Finished { comparison, signal } = compare::compare(&plan, args.quiet)?;
     let OutputArgs { format, output } = &args.output;
-    print(output.as_deref(), |out| (format.write_comparison)(&comparison, out))?;
     let has_failed = comparison.subjects.iter().any(|subject| subject.failure.is_some());
+    print(output.as_deref(), |out| (format.write)(&Document::Comparison(Box::new(comparison)), out))?;
     Ok(match (signal, has_failed) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
         (None, true) => ExitCode::from(FAILED),
@@ -96,11 +97,8 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let kept = args.files.iter().map(|file| show::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let OutputArgs { format, output } = &args.output;
-    match <[Kept; 1]>::try_from(kept) {
-        Ok([Kept::Run(_, report)]) => print(output.as_deref(), |out| (format.write)(&report, out)),
-        Ok([Kept::Comparison(comparison)]) => {
-            print(output.as_deref(), |out| (format.write_comparison)(&comparison, out))
-        }
+    match <[Document; 1]>::try_from(kept) {
+        Ok([document]) => print(output.as_deref(), |out| (format.write)(&document, out)),
         Err(several) => {
             let reports = show::side_by_side(&args.files, several, format)?;
             print(output.as_deref(), |out| table::write(&reports, out))

@@ -72,6 +72,8 @@ pub struct Counts {
     pub unsent: u64,
     /// Replies that were complete inside the window, whenever their requests were due.
     pub replies_in_window: u64,
+    /// Connections that a failure took, over the whole run.
+    pub connections_lost: u64,
     /// Bytes of the failed requests that were written.
     pub failed_bytes_sent: u64,
     /// Bytes of the failed requests' replies that were received.
@@ -84,6 +86,7 @@ impl Counts {
         self.failed += other.failed;
         self.unsent += other.unsent;
         self.replies_in_window += other.replies_in_window;
+        self.connections_lost += other.connections_lost;
         self.failed_bytes_sent += other.failed_bytes_sent;
         self.failed_bytes_received += other.failed_bytes_received;
     }
@@ -98,6 +101,8 @@ pub struct Recording {
     pub service: Latency,
     /// How late the generator itself wrote a request of the window; open loop only.
     pub schedule_lag: Latency,
+    /// From the moment a request of the window was due to the moment it was written.
+    pub due_to_written: Latency,
     /// How long connections took to be established, over the whole run.
     pub connect: Latency,
     /// The requests.
@@ -112,6 +117,7 @@ impl Recording {
         self.response.merge(&other.response);
         self.service.merge(&other.service);
         self.schedule_lag.merge(&other.schedule_lag);
+        self.due_to_written.merge(&other.due_to_written);
         self.connect.merge(&other.connect);
         self.counts.merge(&other.counts);
         self.failures.merge(&other.failures);
@@ -122,6 +128,7 @@ impl Recording {
         self.response.clear();
         self.service.clear();
         self.schedule_lag.clear();
+        self.due_to_written.clear();
         self.connect.clear();
         self.counts = Counts::default();
         self.failures = FailureCounts::default();

@@ -7,7 +7,7 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
@@ -213,6 +213,7 @@ impl Crew {
     ) -> Tally {
         let mut window = window(plan, start_ns);
         let mut tally = Tally::new(plan, window);
+        tally.set_window_start(SystemTime::now() + self.clock.until(window.start_ns));
         let (mut before, mut after) = (None, None);
         loop {
             let now_ns = self.clock.now_ns();

@@ -6,22 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::Deserialize;
 
-use crate::report::{
-    self, Format, Report, SCHEMA,
-    comparison::{Comparison, Kind},
-    json,
-};
-
-/// A result that was kept.
-#[derive(Debug)]
-pub enum Kept {
-    /// Of a run, with the name it goes by in a table.
-    Run(String, Box<Report>),
-    /// Of a comparison.
-    Comparison(Box<Comparison>),
-}
+use crate::report::{self, Document, Format, Report, json};
 
 /// Why kept results cannot be shown together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,47 +22,27 @@ pub enum ShowError {
     SeveralFormatted(&'static str),
 }
 
-/// What tells results apart.
-#[derive(Deserialize)]
-struct Head {
-    schema: u32,
-    kind: Option<Kind>,
-}
-
 /// Reads a result.
 ///
 /// # Errors
 /// When the file cannot be read or holds no result of this contract.
-pub fn read(path: &Path) -> anyhow::Result<Kept> {
+pub fn read(path: &Path) -> anyhow::Result<Document> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let no_result = || {
-        format!("{} is no result of 'loadgen run' or 'loadgen compare' with --format json", path.display())
-    };
-    let Head { schema, kind } = json::read(&text).with_context(no_result)?;
-    if schema != SCHEMA {
-        anyhow::bail!("{} has schema {schema}; this program reads schema {SCHEMA}", path.display());
-    }
-    match kind {
-        Some(Kind::Comparison) => Ok(Kept::Comparison(Box::new(json::read(&text).with_context(no_result)?))),
-        None => {
-            let report = json::read(&text).with_context(no_result)?;
-            Ok(Kept::Run(name(path, &report), Box::new(report)))
-        }
-    }
+    json::read(&text).with_context(|| format!("{} cannot be used", path.display()))
 }
 
-/// The reports of several runs from these files, each with its name.
+/// The reports of several runs from these files, each with the name it goes by in a table.
 ///
 /// # Errors
 /// When a comparison is among them, or the format is not that of a table.
 pub fn side_by_side(
     files: &[PathBuf],
-    several: Vec<Kept>,
+    several: Vec<Document>,
     format: &Format,
 ) -> Result<Vec<(String, Report)>, ShowError> {
-    let report = |(file, kept): (&PathBuf, _)| match kept {
-        Kept::Run(name, report) => Ok((name, *report)),
-        Kept::Comparison(_) => Err(ShowError::ComparisonAmongOthers(file.clone())),
+    let report = |(file, document): (&PathBuf, _)| match document {
+        Document::Run(report) => Ok((name(file, &report), *report)),
+        Document::Comparison(_) => Err(ShowError::ComparisonAmongOthers(file.clone())),
     };
     let reports = files.iter().zip(several).map(report).collect::<Result<_, _>>()?;
     if format.name != report::FORMATS[0].name {

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
     Histogram,
-    serialization::{Serializer, V2DeflateSerializer},
+    serialization::{Deserializer, Serializer, V2DeflateSerializer},
 };
 
 use crate::{
@@ -51,6 +51,13 @@ pub fn latency(samples: &Samples) -> Latency {
         max: max(histogram),
         hdr: serialise(histogram),
     }
+}
+
+/// How many replies each client got, as a serialised histogram with a sample for each client.
+pub fn replies(clients: impl Iterator<Item = u64>) -> String {
+    let mut samples = Samples::default();
+    clients.for_each(|replies| samples.record(replies));
+    serialise(samples.histogram())
 }
 
 /// The rows of a histogram on a logarithmic axis: the coarsest of 1-2-5, 1-1.5-2-3-5-7 and twelve steps a decade
@@ -127,7 +134,8 @@ fn clamp(value_ns: u64) -> u64 {
     value_ns.min(LATENCY_NS_MAX)
 }
 
-fn serialise(histogram: &Histogram<u64>) -> String {
+/// A histogram in base64, as [`deserialise`] reads it.
+pub fn serialise(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
         .serialize(histogram, &mut bytes)
@@ -135,10 +143,13 @@ fn serialise(histogram: &Histogram<u64>) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Reads what [`serialise`] wrote; None where it is something else.
+pub fn deserialise(hdr: &str) -> Option<Histogram<u64>> {
+    Deserializer::new().deserialize(&mut STANDARD.decode(hdr).ok()?.as_slice()).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use hdrhistogram::serialization::Deserializer;
-
     use super::*;
 
     fn samples(times_ns: impl IntoIterator<Item = u64>) -> Samples {
@@ -170,9 +181,7 @@ mod tests {
     fn the_serialised_histogram_holds_every_sample() {
         let samples = samples((1..=1000).map(|number| number * 1_000));
         let summary = latency(&samples);
-        let bytes = STANDARD.decode(&summary.hdr).unwrap();
-        let back: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
-        assert_eq!(&back, samples.histogram());
+        assert_eq!(deserialise(&summary.hdr).as_ref(), Some(samples.histogram()));
         assert_eq!((summary.count, summary.min), (1000, Some(1_000)));
         assert!((summary.mean.unwrap() - 500_500.0).abs() < 500.0);
     }

@@ -18,10 +18,10 @@ use crate::{
     fairness, limits,
     message::{Expect, Mismatch},
     plan::Plan,
-    recording::{LATENCY_NS_MAX, Recording},
+    recording::{LATENCY_NS_MAX, Latency, Recording},
     report::{
-        Environment, Fairness, Generator, Interval, Latencies, Loop, PlanSummary, Rate, Report, Requests,
-        SCHEMA, Server, Status, Verdict,
+        Connections, Environment, Fairness, Generator, Interval, Latencies, Loop, PlanSummary, Rate, Report,
+        Requests, SCHEMA, Server, Status, Verdict,
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
@@ -61,6 +61,7 @@ pub struct Cost {
 pub struct Tally {
     threads: usize,
     window: Window,
+    window_started_at_unix_us: u64,
     interval_ns: u64,
     total: Recording,
     /// The intervals that not every thread has told of yet, from number `first_open` on.
@@ -70,6 +71,8 @@ pub struct Tally {
     ended_at: Vec<usize>,
     intervals: Vec<Interval>,
     clients: Vec<Served>,
+    /// Of the thread for which it is the shortest.
+    stall_ns_max: Option<u64>,
     busiest_thread_cpu_ns: u64,
     ended_ns: u64,
     mismatch: Option<Mismatch>,
@@ -131,6 +134,7 @@ impl Tally {
         Self {
             threads: plan.threads,
             window,
+            window_started_at_unix_us: 0,
             interval_ns: nanoseconds(plan.interval),
             total: Recording::default(),
             open: VecDeque::new(),
@@ -138,6 +142,7 @@ impl Tally {
             ended_at: Vec::new(),
             intervals: Vec::new(),
             clients: Vec::new(),
+            stall_ns_max: None,
             busiest_thread_cpu_ns: 0,
             ended_ns: window.start_ns,
             mismatch: None,
@@ -160,9 +165,17 @@ impl Tally {
         self.add_interval(ended.index, &ended.recording);
         self.ended_at.push(ended.index);
         self.clients.extend(ended.clients);
+        let stall_ns = ended.stall_ns_max;
+        self.stall_ns_max = Some(self.stall_ns_max.map_or(stall_ns, |known| known.min(stall_ns)));
         self.busiest_thread_cpu_ns = self.busiest_thread_cpu_ns.max(ended.cpu_ns);
         self.ended_ns = self.ended_ns.max(ended.ended_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
+    }
+
+    /// When the window began, by the clock on the wall.
+    pub fn set_window_start(&mut self, at: SystemTime) {
+        let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.window_started_at_unix_us = since_1970.as_micros() as u64;
     }
 
     /// What the window has cost.
@@ -184,7 +197,7 @@ impl Tally {
             self.first_open += 1;
             finished.push(interval);
         }
-        self.intervals.extend(&finished);
+        self.intervals.extend_from_slice(&finished);
         finished
     }
 
@@ -201,15 +214,25 @@ impl Tally {
             interrupted,
             environment: setting.environment.clone(),
             started_at_unix_ms: setting.started_at_unix_ms,
+            window_started_at_unix_us: self.window_started_at_unix_us,
             elapsed_s,
             requests: self.requests(plan),
             rate: Rate { offered_per_s: plan.rate_per_s().map(|rate| rate as f64), achieved_per_s },
             errors: self.errors(),
+            connections: Connections {
+                established: self.total.connect.histogram().len(),
+                lost: counts.connections_lost,
+            },
             first_mismatch: self.mismatch.clone(),
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
             generator: self.generator(elapsed_s),
+            network: None,
             server: setting.server.as_ref().and_then(|identity| self.server(identity)),
+            server_ended_early: setting.server.is_some() && self.server_is_gone(),
+            slo: Vec::new(),
+            calibration: None,
+            merged: None,
             notes: self.notes(&setting),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
@@ -235,8 +258,11 @@ impl Tally {
             failed: counts.failed + counts.unsent,
             achieved_per_s: per(counts.replies_in_window as f64, length_ns as f64 / 1e9).unwrap_or(0.0),
             p50: summary::percentile(response, 5_000),
+            p90: summary::percentile(response, 9_000),
             p99: summary::percentile(response, 9_900),
+            p99_9: summary::percentile(response, 9_990),
             max: summary::max(response),
+            hdr: summary::serialise(response),
         }
     }
 
@@ -265,21 +291,35 @@ impl Tally {
             service: summary::latency(&self.total.service),
             schedule_lag: open.then(|| summary::latency(&self.total.schedule_lag)),
             connect: summary::latency(&self.total.connect),
+            due_to_written: summary::latency(&self.total.due_to_written),
+            written_to_ready: None,
+            ready_to_read: None,
         }
     }
 
     fn fairness(&self, achieved_per_s: f64) -> Fairness {
         let replies = || self.clients.iter().map(|client| client.replies);
-        let response = self.total.response.histogram();
-        let mean_ns = (!response.is_empty()).then(|| response.mean());
+        let concurrency = |latency: &Latency| {
+            let histogram = latency.histogram();
+            let any = !histogram.is_empty();
+            any.then(|| fairness::effective_concurrency(achieved_per_s, histogram.mean()))
+        };
+        let of = |is: fn(&Served) -> bool| self.clients.iter().filter(|client| is(client)).count() as u64;
         Fairness {
             clients: self.clients.len() as u64,
+            asked: of(|client| client.asked > 0),
+            starved: of(|client| client.asked > 0 && client.completed + client.replies == 0),
             served: replies().filter(|replies| *replies > 0).count() as u64,
             jain: fairness::jain(replies()),
             requests_min: replies().min().unwrap_or(0),
             requests_max: replies().max().unwrap_or(0),
             longest_silence_ns: self.clients.iter().map(|client| client.silence_ns_max).max().unwrap_or(0),
-            effective_concurrency: mean_ns.map(|mean| fairness::effective_concurrency(achieved_per_s, mean)),
+            longest_stall_ns: self.stall_ns_max.unwrap_or(0),
+            effective_concurrency: concurrency(&self.total.response),
+            service_concurrency: concurrency(&self.total.service),
+            replies_sum: replies().sum(),
+            replies_sum_of_squares: replies().map(|replies| (replies as f64).powi(2)).sum(),
+            replies_hdr: summary::replies(replies()),
         }
     }
 
@@ -290,6 +330,7 @@ impl Tally {
             cpu_s: cpu_ns as f64 / 1e9,
             cpu_ns_per_request: per(cpu_ns as f64, replies),
             busiest_thread_share: per(self.busiest_thread_cpu_ns as f64 / 1e9, elapsed_s).unwrap_or(0.0),
+            ..Generator::default()
         }
     }
 
@@ -312,6 +353,10 @@ impl Tally {
         })
     }
 
+    fn server_is_gone(&self) -> bool {
+        self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none())
+    }
+
     fn notes(&self, setting: &Setting) -> Vec<String> {
         let mut notes = Vec::new();
         let clamped = self.total.clamped();
@@ -323,8 +368,7 @@ impl Tally {
         if unsent > 0 {
             notes.push(format!("{unsent} requests were due, but could not be written before the end"));
         }
-        let server_gone = self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none());
-        if setting.server.is_some() && server_gone {
+        if setting.server.is_some() && self.server_is_gone() {
             notes.push("the server of this run was gone before the end".to_owned());
         }
         notes

@@ -1,64 +1,74 @@
-//! Whether a report's numbers deserve trust: a table of rules over the report's own data.
+//! Whether a report's numbers deserve trust: a table of rules over the report's own data. Pure.
+//!
+//! A rule finds what is wrong, by how much, and says what to do about it. Rules are parted by what they are about: the
+//! [`server`], the [`generator`] and its machine, or the [`course`] of the run.
 
-use crate::{
-    failure::Failure,
-    report::{Reason, Report, Status, Verdict},
-};
+mod course;
+mod generator;
+mod server;
 
-/// More failures than this part of all requests, and the latencies of the others say little.
-const FAILED_SHARE_MAX: f64 = 0.001;
+use crate::report::{Reason, Report, Status, Verdict};
 
-/// A rule: what its reason is called, how bad it is, and what it says when it applies.
+/// A rule. To add one, write its function beside the others and its row in [`RULES`].
 struct Rule {
+    /// What its reason is called.
     code: &'static str,
-    status: Status,
-    applies: fn(&Report) -> Option<String>,
+    /// Whether a server of which it finds something must not be compared with others: it may be fast because it does
+    /// not do all of the work. What is [`Status::Invalid`] is not compared either way.
+    bars_comparison: bool,
+    /// What it finds.
+    find: fn(&Report) -> Option<Finding>,
 }
 
+/// What a rule has found.
+#[derive(Debug)]
+struct Finding {
+    /// How bad it is.
+    status: Status,
+    /// What was seen.
+    value: f64,
+    /// What it is on the wrong side of.
+    bound: f64,
+    /// Both in a sentence.
+    message: String,
+    /// What to do next.
+    advice: &'static str,
+}
+
+/// Every rule, in the order in which their reasons are told: what was wrong with the replies, who was not served, what
+/// the load was not, and what disturbed it.
 static RULES: &[Rule] = &[
-    Rule { code: "mismatch", status: Status::Invalid, applies: mismatch },
-    Rule { code: "no_replies", status: Status::Invalid, applies: no_replies },
-    Rule { code: "errors", status: Status::Invalid, applies: errors },
+    Rule { code: "mismatch", bars_comparison: true, find: server::mismatch },
+    Rule { code: "no_replies", bars_comparison: true, find: server::no_replies },
+    Rule { code: "errors", bars_comparison: true, find: server::errors },
+    Rule { code: "starved", bars_comparison: true, find: server::starved },
+    Rule { code: "unfair", bars_comparison: true, find: server::unfair },
+    Rule { code: "silence", bars_comparison: true, find: server::silence },
+    Rule { code: "cannot_keep_up", bars_comparison: true, find: server::cannot_keep_up },
 ];
 
 /// Judges a report by its data; its own verdict is not looked at.
 pub fn judge(report: &Report) -> Verdict {
-    let broken = RULES.iter().filter_map(|rule| Some((rule, (rule.applies)(report)?)));
-    let (mut status, mut reasons) = (Status::Valid, Vec::new());
-    for (rule, message) in broken {
-        status = status.max(rule.status);
-        reasons.push(Reason { code: rule.code.to_owned(), message });
-    }
+    let found = RULES.iter().filter_map(|rule| Some((rule.code, (rule.find)(report)?)));
+    let reason = |(code, finding): (&str, Finding)| Reason {
+        code: code.to_owned(),
+        status: finding.status,
+        message: finding.message,
+        value: finding.value,
+        bound: finding.bound,
+        advice: finding.advice.to_owned(),
+    };
+    let mut reasons: Vec<_> = found.map(reason).collect();
+    // The worst first; the sort is stable.
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.status));
+    let status = reasons.first().map_or(Status::Valid, |worst| worst.status);
     Verdict { status, reasons }
 }
 
-fn mismatch(report: &Report) -> Option<String> {
-    let count = report.errors.get(Failure::Mismatch.name()).copied().unwrap_or(0);
-    (count > 0).then(|| {
-        let replies = if count == 1 { "reply was" } else { "replies were" };
-        format!(
-            "{count} {replies} not what the request asked for: is this an echo in upper case? see --expect"
-        )
-    })
-}
-
-fn no_replies(report: &Report) -> Option<String> {
-    (report.requests.completed == 0).then(|| "no request of the measured window got its reply".to_owned())
-}
-
-/// Every error of the run counts, not only the requests of the window that failed: clients that could not connect
-/// again had no request to fail.
-fn errors(report: &Report) -> Option<String> {
-    let errors = report.errors.values().sum::<u64>().max(report.requests.failed);
-    let requests = report.requests.completed + report.requests.failed;
-    let share = errors as f64 / requests.max(1) as f64;
-    (share > FAILED_SHARE_MAX).then(|| {
-        format!(
-            "{errors} errors beside {requests} requests ({:.1}%; at most {:.1}% may be)",
-            share * 100.0,
-            FAILED_SHARE_MAX * 100.0
-        )
-    })
+/// Whether a server with this reason must not be compared with others.
+pub fn bars_comparison(reason: &Reason) -> bool {
+    reason.status == Status::Invalid
+        || RULES.iter().any(|rule| rule.code == reason.code && rule.bars_comparison)
 }
 
 #[cfg(test)]
@@ -66,29 +76,30 @@ mod tests {
     use super::*;
     use crate::report::tests::example;
 
-    fn codes(change: impl FnOnce(&mut Report)) -> (Status, Vec<String>) {
+    /// The verdict on the example after a change, as its reasons' codes.
+    pub(super) fn codes(change: impl FnOnce(&mut Report)) -> Vec<String> {
         let mut report = example();
         change(&mut report);
-        let verdict = judge(&report);
-        (verdict.status, verdict.reasons.into_iter().map(|reason| reason.code).collect())
+        judge(&report).reasons.into_iter().map(|reason| reason.code).collect()
     }
 
     #[test]
-    fn each_rule_applies_on_its_side_of_the_line() {
-        assert_eq!(codes(|_| ()), (Status::Valid, vec![]));
-        let failed = |failed| {
-            move |report: &mut Report| {
-                report.requests.completed = 100_000 - failed;
-                report.requests.failed = failed;
-            }
-        };
-        assert_eq!(codes(failed(100)), (Status::Valid, vec![]));
-        assert_eq!(codes(failed(101)), (Status::Invalid, vec!["errors".to_owned()]));
-        let nothing = |report: &mut Report| report.requests.completed = 0;
-        assert_eq!(codes(nothing), (Status::Invalid, vec!["no_replies".to_owned()]));
-        let wrong = |report: &mut Report| {
-            report.errors.insert("mismatch".to_owned(), 1);
-        };
-        assert_eq!(codes(wrong), (Status::Invalid, vec!["mismatch".to_owned()]));
+    fn the_worst_reason_comes_first_and_gives_the_verdict() {
+        assert_eq!(judge(&example()), Verdict { status: Status::Valid, reasons: Vec::new() });
+        let mut report = example();
+        report.fairness.jain = Some(0.5);
+        assert_eq!(judge(&report).status, Status::Suspect);
+        report.fairness.starved = 1;
+        let verdict = judge(&report);
+        let codes: Vec<_> = verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
+        assert_eq!((verdict.status, codes), (Status::Invalid, vec!["starved", "unfair"]));
+    }
+
+    #[test]
+    fn each_rule_has_a_code_of_its_own() {
+        let mut codes: Vec<_> = RULES.iter().map(|rule| rule.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), RULES.len());
     }
 }

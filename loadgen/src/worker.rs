@@ -81,6 +81,8 @@ pub struct Ended {
     pub recording: Box<Recording>,
     /// How its clients were served.
     pub clients: Vec<Served>,
+    /// The longest time in the window for which replies were owed and none came.
+    pub stall_ns_max: u64,
     /// The thread's CPU time in the window.
     pub cpu_ns: u64,
     /// When its part of the window ended.
@@ -180,6 +182,8 @@ impl Worker {
             window: Window::NEVER,
             budget: plan.requests.map_or(u64::MAX, |requests| share(requests, task.thread, plan.threads)),
             pending: 0,
+            waiting_since_ns: 0,
+            stall_ns_max: 0,
             to_connect: (0..clients.len() as u32).collect::<VecDeque<_>>(),
             connecting: 0,
             connected: 0,
@@ -400,6 +404,7 @@ impl Worker {
     /// Tells the conductor what was seen.
     fn end(mut self) {
         let ended_ns = self.bench.read_clock();
+        self.bench.note_stall(ended_ns);
         let clients: Vec<_> = self.clients.iter_mut().map(|client| client.finish(&mut self.bench)).collect();
         if self.task.plan.requests.is_some() && self.is_spent() {
             let counts = &mut self.bench.recording.counts;
@@ -410,6 +415,7 @@ impl Worker {
             index: self.index,
             recording: mem::take(&mut self.bench.recording),
             clients,
+            stall_ns_max: self.bench.stall_ns_max,
             cpu_ns: self.cpu_ns,
             ended_ns: ended_ns.min(self.bench.window.end_ns),
             mismatch: self.bench.mismatch.take(),

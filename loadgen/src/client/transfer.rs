@@ -86,12 +86,15 @@ impl Client {
         self.replied += 1;
         self.reply_offset = 0;
         self.attempts_failed = 0;
+        bench.note_stall(now_ns);
         let recording = &mut *bench.recording;
         if bench.window.contains(due_ns) {
             bench.pending -= 1;
+            self.completed += 1;
             recording.counts.completed += 1;
             recording.response.record(now_ns - due_ns);
             recording.service.record(now_ns.saturating_sub(written_ns));
+            recording.due_to_written.record(written_ns.saturating_sub(due_ns));
         }
         if bench.window.contains(now_ns) {
             recording.counts.replies_in_window += 1;

@@ -164,6 +164,11 @@ mod tests {
         Record { rounds: rounds.iter().map(round).collect(), failures: Vec::new() }
     }
 
+    fn starve(report: &mut Report) {
+        report.fairness.starved = 49;
+        report.verdict = crate::verdict::judge(report);
+    }
+
     fn cpu(subject: &Subject) -> &Ratio {
         &subject.against_baseline["server_cpu_ns_per_request"]
     }
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn a_marked_or_failed_one_is_never_compared_and_says_why() {
         let mut starving = five(1.0);
-        starving.rounds[3].report.fairness.served = 1;
+        starve(&mut starving.rounds[3].report);
         let mut dying = five(1.0);
         let failure = |message: &str| Failure { message: message.to_owned(), output: Vec::new() };
         dying.failures = vec![(2, failure("died in round 2")), (4, failure("died in round 4"))];
@@ -216,7 +221,7 @@ mod tests {
     #[test]
     fn nobody_is_compared_with_a_marked_baseline() {
         let mut baseline = five(1_000.0);
-        baseline.rounds[0].report.fairness.served = 1;
+        starve(&mut baseline.rounds[0].report);
         let subjects = subjects(&plan(&["a", "b"]), vec![baseline, five(1.0)]);
         assert_eq!(cpu(&subjects[1]).reason.as_deref(), Some("the baseline is marked"));
     }

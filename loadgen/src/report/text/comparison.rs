@@ -5,14 +5,16 @@ use std::io;
 use comfy_table::CellAlignment;
 
 use super::{
-    Loop,
-    comparison::{Comparison, Difference, Ratio, Subject, SubjectStatus},
+    line, load, machine, message, plural,
     table::{Column, plain, write_rows},
-    text::{line, load, machine, message, plural},
 };
 use crate::{
     compare::metrics::{METRICS, Metric, metric},
     human::duration_ns,
+    report::{
+        Loop,
+        comparison::{Comparison, Difference, Ratio, Subject, SubjectStatus},
+    },
 };
 
 /// The medians of the rounds.

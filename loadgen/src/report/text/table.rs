@@ -4,8 +4,10 @@ use std::io;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
-use super::{Report, Status};
-use crate::human::{bytes, count, duration_ns, rate};
+use crate::{
+    human::{bytes, count, duration_ns, rate},
+    report::{Report, Status},
+};
 
 /// A column: its head, and what it says of a row; None where the row does not know.
 pub(super) struct Column<T> {

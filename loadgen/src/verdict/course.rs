@@ -1,0 +1,1 @@
+//! How the run went over its time.
