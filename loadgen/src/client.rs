@@ -206,6 +206,14 @@ impl Client {
         self.schedule.peek().is_some_and(|due_ns| bench.admits(due_ns))
     }
 
+    /// Segments that its connection had to send again so far; 0 where it has none.
+    pub fn retransmissions(&self) -> u64 {
+        match &self.state {
+            State::Up(socket) => crate::socket::retransmissions(socket),
+            State::Down | State::Connecting(_) => 0,
+        }
+    }
+
     /// The run is over at `bench.now_ns`: what is still outstanding or unsent has failed.
     pub fn finish(&mut self, bench: &mut Bench) -> Served {
         let end_ns = bench.now_ns.min(bench.window.end_ns);

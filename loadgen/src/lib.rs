@@ -32,6 +32,7 @@ pub mod limits;
 pub mod message;
 pub mod own_server;
 pub mod plan;
+pub mod probes;
 pub mod progress;
 pub mod reach;
 pub mod recording;

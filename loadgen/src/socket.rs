@@ -7,13 +7,22 @@ use std::{
 };
 
 use common::Address;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::{getsockopt_impl, sockopt_impl, sys::socket::sockopt::IpBindAddressNoPort};
 use rustix::{
     io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt,
     },
 };
+
+sockopt_impl!(
+    /// What the kernel knows of a TCP connection.
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info
+);
 
 /// Where clients connect to: an address that needs no further look-up.
 #[derive(Clone, Debug)]
@@ -89,6 +98,11 @@ impl Target {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Segments that a TCP connection had to send again so far (tcp(7), `TCP_INFO`); 0 for a unix socket.
+pub fn retransmissions(socket: &OwnedFd) -> u64 {
+    nix::sys::socket::getsockopt(socket, TcpInfo).map_or(0, |info| info.tcpi_total_retrans.into())
 }
 
 fn source_address(source: u8) -> IpAddr {

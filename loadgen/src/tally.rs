@@ -18,10 +18,11 @@ use crate::{
     fairness, limits,
     message::{Expect, Mismatch},
     plan::Plan,
+    probes::{MachineProbe, ThreadProbe},
     recording::{LATENCY_NS_MAX, Latency, Recording},
     report::{
-        Connections, Environment, Fairness, Generator, Interval, Latencies, Loop, PlanSummary, Rate, Report,
-        Requests, SCHEMA, Server, Status, Verdict,
+        Connections, Environment, Fairness, Generator, Interval, Latencies, Loop, Network, PlanSummary, Rate,
+        Report, Requests, SCHEMA, Server, Status, Verdict,
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
@@ -54,6 +55,7 @@ pub struct Machine {
 pub struct Cost {
     generator_cpu_ns: u64,
     server: Option<Usage>,
+    machine: MachineProbe,
 }
 
 /// What the load threads saw so far.
@@ -73,7 +75,10 @@ pub struct Tally {
     clients: Vec<Served>,
     /// Of the thread for which it is the shortest.
     stall_ns_max: Option<u64>,
-    busiest_thread_cpu_ns: u64,
+    /// What each load thread used in the window.
+    usages: Vec<ThreadProbe>,
+    client_retransmissions: u64,
+    clock_step_ns: u64,
     ended_ns: u64,
     mismatch: Option<Mismatch>,
     cost: Option<(Cost, Cost)>,
@@ -124,6 +129,7 @@ impl Cost {
         Self {
             generator_cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64,
             server: server.and_then(ServerProcess::usage),
+            machine: MachineProbe::now(),
         }
     }
 }
@@ -143,7 +149,9 @@ impl Tally {
             intervals: Vec::new(),
             clients: Vec::new(),
             stall_ns_max: None,
-            busiest_thread_cpu_ns: 0,
+            usages: Vec::new(),
+            client_retransmissions: 0,
+            clock_step_ns: 0,
             ended_ns: window.start_ns,
             mismatch: None,
             cost: None,
@@ -167,13 +175,15 @@ impl Tally {
         self.clients.extend(ended.clients);
         let stall_ns = ended.stall_ns_max;
         self.stall_ns_max = Some(self.stall_ns_max.map_or(stall_ns, |known| known.min(stall_ns)));
-        self.busiest_thread_cpu_ns = self.busiest_thread_cpu_ns.max(ended.cpu_ns);
+        self.usages.push(ended.usage);
+        self.client_retransmissions += ended.retransmissions;
         self.ended_ns = self.ended_ns.max(ended.ended_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
     }
 
-    /// When the window began, by the clock on the wall.
-    pub fn set_window_start(&mut self, at: SystemTime) {
+    /// When the window began, by the clock on the wall, and the smallest step of the run's own clock.
+    pub fn set_clocks(&mut self, at: SystemTime, clock_step_ns: u64) {
+        self.clock_step_ns = clock_step_ns;
         let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.window_started_at_unix_us = since_1970.as_micros() as u64;
     }
@@ -227,7 +237,7 @@ impl Tally {
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
             generator: self.generator(elapsed_s),
-            network: None,
+            network: self.network(),
             server: setting.server.as_ref().and_then(|identity| self.server(identity)),
             server_ended_early: setting.server.is_some() && self.server_is_gone(),
             slo: Vec::new(),
@@ -329,9 +339,34 @@ impl Tally {
         Generator {
             cpu_s: cpu_ns as f64 / 1e9,
             cpu_ns_per_request: per(cpu_ns as f64, replies),
-            busiest_thread_share: per(self.busiest_thread_cpu_ns as f64 / 1e9, elapsed_s).unwrap_or(0.0),
-            ..Generator::default()
+            busiest_thread_share: self
+                .most_of(elapsed_s, |usage| Some(usage.cpu_ns as f64 / 1e9))
+                .unwrap_or(0.0),
+            idle_share_min: self
+                .most_of(elapsed_s, |usage| Some((usage.cpu_ns + usage.waited_ns?) as f64 / 1e9))
+                .map(|busy| (1.0 - busy).max(0.0)),
+            cpu_wait_share_max: self.most_of(elapsed_s, |usage| Some(usage.waited_ns? as f64 / 1e9)),
+            preemptions_per_s_max: self.most_of(elapsed_s, |usage| Some(usage.preemptions? as f64)),
+            steal_share: self
+                .cost
+                .and_then(|(before, after)| after.machine.steal_share_since(&before.machine)),
+            clock_step_ns: self.clock_step_ns,
         }
+    }
+
+    /// The most that any load thread used of something, for each second of the window.
+    fn most_of(&self, elapsed_s: f64, of: fn(&ThreadProbe) -> Option<f64>) -> Option<f64> {
+        per(self.usages.iter().filter_map(of).reduce(f64::max)?, elapsed_s)
+    }
+
+    fn network(&self) -> Option<Network> {
+        let (before, after) = self.cost.map(|(before, after)| (before.machine, after.machine))?;
+        let since = |of: fn(&MachineProbe) -> Option<u64>| Some(of(&after)?.saturating_sub(of(&before)?));
+        Some(Network {
+            client_retransmissions: self.client_retransmissions,
+            retransmissions: since(|machine| machine.retransmissions)?,
+            listen_overflows: since(|machine| machine.listen_overflows)?,
+        })
     }
 
     fn server(&self, identity: &Identity) -> Option<Server> {
