@@ -38,6 +38,8 @@ pub struct Client {
     begun: u64,
     /// How much of the reply to request `replied` has come.
     reply_offset: usize,
+    /// When the reply to request `replied` was ready to be read, as far as that is known.
+    ready: Option<Ready>,
     /// How much of request `written` is written.
     request_offset: usize,
     /// The first request of this connection.
@@ -88,6 +90,15 @@ enum State {
     Up(OwnedFd),
 }
 
+/// The kernel's word on the first read that a reply came with.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    /// When it was ready, by the run's clock.
+    at_ns: u64,
+    /// From then until it was read.
+    unread_ns: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Outstanding {
     due_ns: u64,
@@ -109,6 +120,7 @@ impl Client {
             written: 0,
             begun: 0,
             reply_offset: 0,
+            ready: None,
             request_offset: 0,
             connection_first: 0,
             blocked: false,
@@ -291,6 +303,7 @@ impl Client {
         self.replied = self.begun;
         self.written = self.begun;
         self.reply_offset = 0;
+        self.ready = None;
         self.request_offset = 0;
     }
 

@@ -47,5 +47,6 @@ pub mod talk;
 pub mod tally;
 pub mod their_server;
 pub mod timers;
+pub mod timestamps;
 pub mod verdict;
 pub mod worker;

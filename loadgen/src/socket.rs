@@ -24,6 +24,8 @@ sockopt_impl!(
     libc::tcp_info
 );
 
+use crate::timestamps;
+
 /// Where clients connect to: an address that needs no further look-up.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -65,11 +67,12 @@ impl Target {
     }
 
     /// Begins to connect a new non-blocking socket, from source address number `source`: 0 leaves the choice to
-    /// the kernel, `n` is 127.0.0.(n+1) and only for loopback IPv4.
+    /// the kernel, `n` is 127.0.0.(n+1) and only for loopback IPv4. With `timestamps`, the kernel notes when what a
+    /// TCP socket receives was ready.
     ///
     /// # Errors
     /// What the kernel says; `AGAIN` means that a unix socket's backlog is full.
-    pub fn connect(&self, source: u8) -> Result<Attempt, Errno> {
+    pub fn connect(&self, source: u8, timestamps: bool) -> Result<Attempt, Errno> {
         let family = match self {
             Target::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
             Target::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
@@ -81,6 +84,9 @@ impl Target {
         let connected = match self {
             Target::Tcp(address) => {
                 sockopt::set_tcp_nodelay(&socket, true)?;
+                if timestamps {
+                    timestamps::ask(&socket)?;
+                }
                 if source > 0 {
                     // The port is chosen when the socket connects: it may then be one that is in use towards
                     // another server, or rests after a connection (ip(7)).

@@ -243,7 +243,7 @@ impl Tally {
             slo: Vec::new(),
             calibration: None,
             merged: None,
-            notes: self.notes(&setting),
+            notes: self.notes(plan, &setting),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
             plan: setting.plan,
@@ -296,14 +296,16 @@ impl Tally {
 
     fn latencies(&self, plan: &Plan) -> Latencies {
         let open = plan.rate_per_s().is_some();
+        // A unix socket does not tell when a reply was ready.
+        let stamped = !self.total.ready_to_read.histogram().is_empty();
         Latencies {
             response: summary::latency(&self.total.response),
             service: summary::latency(&self.total.service),
             schedule_lag: open.then(|| summary::latency(&self.total.schedule_lag)),
             connect: summary::latency(&self.total.connect),
             due_to_written: summary::latency(&self.total.due_to_written),
-            written_to_ready: None,
-            ready_to_read: None,
+            written_to_ready: stamped.then(|| summary::latency(&self.total.written_to_ready)),
+            ready_to_read: stamped.then(|| summary::latency(&self.total.ready_to_read)),
         }
     }
 
@@ -392,12 +394,19 @@ impl Tally {
         self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none())
     }
 
-    fn notes(&self, setting: &Setting) -> Vec<String> {
+    fn notes(&self, plan: &Plan, setting: &Setting) -> Vec<String> {
         let mut notes = Vec::new();
         let clamped = self.total.clamped();
         if clamped > 0 {
             let most_s = LATENCY_NS_MAX / 1_000_000_000;
             notes.push(format!("{clamped} times were longer than {most_s} s and are counted there"));
+        }
+        let stamped = self.total.ready_to_read.histogram().len();
+        let unstamped = self.total.counts.completed - stamped;
+        if plan.kernel_timestamps && unstamped > 0 {
+            notes.push(format!(
+                "the kernel does not tell when {unstamped} replies were ready: it tells for TCP, and for one reply a read"
+            ));
         }
         let unsent = self.total.counts.unsent;
         if unsent > 0 {
@@ -437,6 +446,7 @@ pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
         timeout_s: plan.timeout.as_secs_f64(),
         interval_s: plan.interval.as_secs_f64(),
         seed: plan.seed,
+        kernel_timestamps: plan.kernel_timestamps,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     schedule::{Place, Schedule},
     socket::Target,
     timers::Timers,
+    timestamps,
 };
 
 /// After an interruption, replies are awaited for at most so long.
@@ -180,6 +181,7 @@ impl Worker {
             targets: task.targets.clone(),
             messages: plan.messages.clone(),
             received: vec![0; BUFFER_BYTES],
+            control: timestamps::buffer(),
             batch: Vec::with_capacity(BUFFER_BYTES),
             timers: Timers::default(),
             window: Window::NEVER,

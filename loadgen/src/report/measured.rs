@@ -182,6 +182,9 @@ pub struct PlanSummary {
     pub interval_s: f64,
     /// What everything random was drawn from.
     pub seed: u64,
+    /// The kernel was asked when replies were ready to be read.
+    #[serde(default)]
+    pub kernel_timestamps: bool,
 }
 
 /// Where the run was made.
