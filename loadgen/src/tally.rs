@@ -37,6 +37,7 @@ pub struct Setting {
     environment: Environment,
     plan: PlanSummary,
     started_at_unix_ms: u64,
+    machine_at_start: MachineProbe,
 }
 
 /// What the run has of the machine.
@@ -113,6 +114,7 @@ impl Setting {
             server,
             environment: environment(machine),
             started_at_unix_ms: since_1970.as_millis() as u64,
+            machine_at_start: MachineProbe::now(),
         }
     }
 
@@ -237,13 +239,13 @@ impl Tally {
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
             generator: self.generator(elapsed_s),
-            network: self.network(),
+            network: self.network(&setting),
             server: setting.server.as_ref().and_then(|identity| self.server(identity)),
             server_ended_early: setting.server.is_some() && self.server_is_gone(),
             slo: Vec::new(),
             calibration: None,
             merged: None,
-            notes: self.notes(plan, &setting),
+            notes: self.notes(plan),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
             plan: setting.plan,
@@ -361,8 +363,9 @@ impl Tally {
         per(self.usages.iter().filter_map(of).reduce(f64::max)?, elapsed_s)
     }
 
-    fn network(&self) -> Option<Network> {
-        let (before, after) = self.cost.map(|(before, after)| (before.machine, after.machine))?;
+    fn network(&self, setting: &Setting) -> Option<Network> {
+        let (_, Cost { machine: after, .. }) = self.cost?;
+        let before = setting.machine_at_start;
         let since = |of: fn(&MachineProbe) -> Option<u64>| Some(of(&after)?.saturating_sub(of(&before)?));
         Some(Network {
             client_retransmissions: self.client_retransmissions,
@@ -394,7 +397,7 @@ impl Tally {
         self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none())
     }
 
-    fn notes(&self, plan: &Plan, setting: &Setting) -> Vec<String> {
+    fn notes(&self, plan: &Plan) -> Vec<String> {
         let mut notes = Vec::new();
         let clamped = self.total.clamped();
         if clamped > 0 {
@@ -411,9 +414,6 @@ impl Tally {
         let unsent = self.total.counts.unsent;
         if unsent > 0 {
             notes.push(format!("{unsent} requests were due, but could not be written before the end"));
-        }
-        if setting.server.is_some() && self.server_is_gone() {
-            notes.push("the server of this run was gone before the end".to_owned());
         }
         notes
     }
