@@ -399,6 +399,9 @@ impl Tally {
 
     fn notes(&self, plan: &Plan) -> Vec<String> {
         let mut notes = Vec::new();
+        if plan.rate_per_s().is_none() {
+            notes.push(verdict::CLOSED_LOOP.to_owned());
+        }
         let clamped = self.total.clamped();
         if clamped > 0 {
             let most_s = LATENCY_NS_MAX / 1_000_000_000;

@@ -10,6 +10,10 @@ mod server;
 
 use crate::report::{Reason, Report, Status, Verdict};
 
+/// What no rule can find in a closed loop's report.
+pub const CLOSED_LOOP: &str = "a closed loop: each client waits for its reply before it asks again, so it cannot see the \
+                               queues that this waiting keeps from forming; --rate shows them";
+
 /// A rule. To add one, write its function beside the others and its row in [`RULES`].
 struct Rule {
     /// What its reason is called.
