@@ -102,6 +102,11 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
 
+    /// Put the same load on an echo inside the generator first, and say which part of each percentile is the generator's
+    /// and the kernel's own. It takes as long again
+    #[arg(long, help_heading = "Load")]
+    calibrate: bool,
+
     /// Progress, and an entry of the report's intervals, each so often
     #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
           value_parser = parse_positive_duration)]
@@ -168,6 +173,7 @@ impl RunArgs {
         Ok(Request {
             wait_for_server: self.wait_for_server,
             interval: self.interval,
+            calibrate: self.calibrate,
             ..self.load.request(against)?
         })
     }

@@ -18,6 +18,7 @@
 pub mod answer;
 pub mod args;
 pub mod bench;
+pub mod calibrate;
 pub mod client;
 pub mod clock;
 pub mod compare;

@@ -15,6 +15,7 @@ use common::signal::Termination;
 use rustix::io::Errno;
 
 use crate::{
+    calibrate,
     clock::Clock,
     control::Control,
     cpus::{self, Division},
@@ -61,16 +62,22 @@ pub fn run(plan: Plan, progress: &mut dyn Progress) -> anyhow::Result<Finished> 
     }
     let mut machine = Machine::prepare(&plan)?;
     let interruption = Interruption::install()?;
+    if let Against::OwnServer(_) = &plan.against {
+        machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
+    }
     let server = match &plan.against {
         Against::OwnServer(own) => {
-            machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
             let server = start_divided(&mut machine.division, || own_server::start(own, Log::Stderr))?;
             progress.say(&format!("started a server of its own: {} on {}", own.mode, server.address()));
             Some(server)
         }
         Against::Targets(_) => None,
     };
-    conduct(&plan, machine, server.as_ref(), &interruption, progress)
+    let calibrate = || calibrate::floor(&plan, &machine, &interruption, progress);
+    let floor = plan.calibrate.then(calibrate).transpose()?;
+    let mut finished = conduct(&plan, machine, server.as_ref(), &interruption, progress)?;
+    finished.report.calibration = floor.map(|floor| calibrate::calibration(&floor, &finished.report));
+    Ok(finished)
 }
 
 /// Makes a run against a server that is there: the one that was started for it, or else the plan's targets.

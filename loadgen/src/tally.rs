@@ -99,7 +99,9 @@ impl Machine {
     pub fn prepare(plan: &Plan) -> anyhow::Result<Self> {
         // Where it cannot be raised, what there is may do.
         let limit = common::limits::raise_open_files().unwrap_or_else(|_| common::limits::open_files());
-        limits::check_open_files(plan.connections.into(), plan.threads as u64, limit)?;
+        // The echo inside has the other end of each connection.
+        let ends = if plan.calibrate { 2 } else { 1 };
+        limits::check_open_files(u64::from(plan.connections) * ends, plan.threads as u64, limit)?;
         Ok(Self { open_files_limit: limit, cpus: common::limits::usable_cpus(), division: None })
     }
 }
@@ -321,8 +323,8 @@ impl Tally {
         let of = |is: fn(&Served) -> bool| self.clients.iter().filter(|client| is(client)).count() as u64;
         Fairness {
             clients: self.clients.len() as u64,
-            asked: of(|client| client.asked > 0),
-            starved: of(|client| client.asked > 0 && client.completed + client.replies == 0),
+            asked: of(|client| client.was_owed),
+            starved: of(|client| client.was_owed && client.completed + client.replies == 0),
             served: replies().filter(|replies| *replies > 0).count() as u64,
             jain: fairness::jain(replies()),
             requests_min: replies().min().unwrap_or(0),

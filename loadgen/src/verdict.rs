@@ -1,7 +1,7 @@
 //! Whether a report's numbers deserve trust: a table of rules over the report's own data. Pure.
 //!
 //! A rule finds what is wrong, by how much, and says what to do about it. Rules are parted by what they are about: the
-//! [`server`], the [`generator`] and its machine, the [`network`] between them, or the [`course`] of the run.
+//! `server`, the `generator` and its machine, the `network` between them, or the `course` of the run.
 
 mod course;
 mod generator;

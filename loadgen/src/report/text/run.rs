@@ -6,7 +6,7 @@ use super::{LABEL, line, load, machine, message, plural};
 use crate::{
     failure::Failure,
     human::{bytes, count, duration_ns, percent, rate},
-    report::{Bar, Latencies, Latency, Report, Server, Status},
+    report::{Bar, Floor, Latencies, Latency, Report, Server, Status},
 };
 
 /// The longest bar, in characters.
@@ -19,6 +19,7 @@ pub fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     write_rate(report, out)?;
     write_latencies(report, out)?;
     write_decomposition(report, out)?;
+    write_floor(report, out)?;
     write_histogram(report, out)?;
     write_errors(report, out)?;
     write_fairness(report, out)?;
@@ -135,6 +136,26 @@ fn write_decomposition(report: &Report, out: &mut dyn io::Write) -> io::Result<(
         "",
         "until written: the generator's lateness and the client's own queue; until ready: network and server; until \
          read: the generator's own delay",
+    )?;
+    writeln!(out)
+}
+
+/// What the generator and the kernel take by themselves.
+fn write_floor(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let Some(calibration) = &report.calibration else { return Ok(()) };
+    writeln!(out, "{:LABEL$}{:>14}{:>14}{:>14}", "", "floor", "response", "its part")?;
+    for Floor { percentile, floor_ns, response_ns, share } in &calibration.floor {
+        let [floor, response] = [floor_ns, response_ns].map(|time| time.map_or("-".to_owned(), duration_ns));
+        let share = share.map_or("-".to_owned(), percent);
+        writeln!(out, "{:>LABEL$}{floor:>14}{response:>14}{share:>14}", percentile.replace('_', "."))?;
+    }
+    let per_s = rate(calibration.achieved_per_s);
+    line(
+        out,
+        "",
+        &format!(
+            "floor: the same load against an echo inside the generator, which answered {per_s}/s over loopback"
+        ),
     )?;
     writeln!(out)
 }
