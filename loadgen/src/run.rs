@@ -22,6 +22,7 @@ use crate::{
     failure::{Failure, FailureCounts},
     interruption::Interruption,
     limits,
+    metrics::{Endpoint, Exposed},
     own_server::{self, Log},
     plan::{Against, Plan},
     progress::Progress,
@@ -49,11 +50,11 @@ pub struct Finished {
     pub signal: Option<Termination>,
 }
 
-/// Makes a run, with a server of its own if the plan says so.
+/// Makes a run, with a server of its own if the plan says so, and serves its metrics if there is an endpoint for them.
 ///
 /// # Errors
 /// When it cannot be made. Requests that fail are counted, and no error.
-pub fn run(plan: Plan, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
+pub fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
     let plan = Arc::new(plan);
     if let Against::OwnServer(own) = &plan.against {
         own_server::config(own)?;
@@ -69,7 +70,12 @@ pub fn run(plan: Plan, progress: &mut dyn Progress) -> anyhow::Result<Finished> 
         }
         Against::Targets(_) => None,
     };
-    conduct(&plan, machine, server.as_ref(), &interruption, progress)
+    let Some(endpoint) = metrics else {
+        return conduct(&plan, machine, server.as_ref(), &interruption, progress);
+    };
+    // Not before the CPUs are divided: those that serve the metrics are not the server's.
+    let mut exposed = Exposed::start(endpoint, &plan, progress)?;
+    conduct(&plan, machine, server.as_ref(), &interruption, &mut exposed)
 }
 
 /// Makes a run against a server that is there: the one that was started for it, or else the plan's targets.
@@ -248,8 +254,10 @@ impl Crew {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            for interval in tally.finished_intervals() {
-                progress.interval(&interval);
+            let finished = tally.finished_intervals();
+            finished.iter().for_each(|interval| progress.interval(interval));
+            if !finished.is_empty() {
+                progress.total(tally.total());
             }
         }
         let after = after.unwrap_or_else(|| Cost::now(server));
