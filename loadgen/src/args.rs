@@ -9,7 +9,7 @@ use clap::{
     Arg, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use common::{Address, generate::Generate, units::parse_positive_duration};
+use common::{Address, address::ParseAddressError, generate::Generate, units::parse_positive_duration};
 use server::mode::Mode;
 
 use self::{
@@ -114,6 +114,9 @@ pub struct RunArgs {
     /// No progress
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Tell Prometheus at http://ADDR/metrics how the load goes on, anew at each interval's end. Port 0 takes a free one
+    #[arg(long, help_heading = "Output", value_name = "ADDR", value_parser = parse_metrics_address)]
+    pub metrics: Option<Address>,
     /// Where and how the report is printed.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -184,6 +187,13 @@ fn without_targets(flag: Arg) -> Arg {
     match flag.get_id().as_str() {
         "work" | "server_threads" => flag.conflicts_with("targets"),
         _ => flag,
+    }
+}
+
+fn parse_metrics_address(text: &str) -> Result<Address, String> {
+    match text.parse().map_err(|error: ParseAddressError| error.to_string())? {
+        Address::Unix(_) => Err("metrics are served over TCP only: write host:port or [v6]:port".to_owned()),
+        address => Ok(address),
     }
 }
 

@@ -215,6 +215,11 @@ impl Tally {
         finished
     }
 
+    /// What was seen in all the intervals that are finished.
+    pub fn total(&self) -> &Recording {
+        &self.total
+    }
+
     /// The report of everything that was seen.
     pub fn into_report(mut self, plan: &Plan, setting: Setting, interrupted: bool) -> Report {
         self.finished_intervals();
