@@ -12,6 +12,7 @@ mod metrics;
 mod output;
 mod stall;
 mod talk;
+mod verdict;
 
 pub(crate) fn groups() -> Vec<Group> {
     vec![
@@ -25,5 +26,6 @@ pub(crate) fn groups() -> Vec<Group> {
         talk::group(),
         compare::group(),
         command_line::group(),
+        verdict::group(),
     ]
 }
