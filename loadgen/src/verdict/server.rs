@@ -148,7 +148,7 @@ pub(super) fn ended(report: &Report) -> Option<Finding> {
 
 pub(super) fn cannot_keep_up(report: &Report) -> Option<Finding> {
     // Who could not ask more does not know whether the server could answer more.
-    if report.plan.r#loop == Loop::Closed || generator::is_saturated(report) {
+    if report.plan.r#loop == Loop::Closed || generator::is_bottleneck(report) {
         return None;
     }
     let (offered, achieved) = (report.rate.offered_per_s?, report.rate.achieved_per_s);

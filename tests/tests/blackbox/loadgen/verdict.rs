@@ -25,16 +25,17 @@ group! {
 }
 
 fn an_overloaded_generator_is_blamed_and_not_the_server() {
-    let run =
-        Loadgen::run(None, "-t 1 -c 100 -r 2m -d 1s -w 0s --timeout 1s --mode event-loop --format json")
-            .finish();
+    // Many short messages at once are little work for the server, and each is one request for the generator.
+    let args = "-t 1 -c 64 -p 256 -s 1 -r 50m -d 1s -w 0s --timeout 1s --mode event-loop --format json";
+    let run = Loadgen::run(None, args).finish();
     let report = Report::read(run.expect_code(4));
-    let reasons = report.reasons();
-    assert_eq!(reasons[0], "generator_saturated", "{}", report.at("verdict"));
-    assert!(!reasons.contains(&"cannot_keep_up".to_owned()), "{}", report.at("verdict"));
-    let message = report.at("verdict.reasons.0.message").as_str().unwrap();
+    let reasons = report.at("verdict.reasons").as_array().unwrap();
+    let of = |code: &str| reasons.iter().find(|reason| reason["code"] == code);
+    let saturated = of("generator_saturated").unwrap_or_else(|| panic!("{}", report.at("verdict")));
+    assert!(of("cannot_keep_up").is_none(), "{}", report.at("verdict"));
+    let message = saturated["message"].as_str().unwrap();
     assert!(message.contains("the generator was the bottleneck, not the server"), "{message}");
-    assert!(report.number("generator.idle_share_min") < 0.02);
+    assert!(report.number("generator.idle_share_min") < 0.05);
 }
 
 fn replies_that_wait_for_a_delayed_acknowledgement_are_named() {
