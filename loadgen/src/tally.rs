@@ -251,19 +251,14 @@ impl Tally {
         };
         let length_ns = self.interval_ns.min(end_ns.saturating_sub(offset_ns));
         let counts = recording.counts;
-        let response = recording.response.histogram();
-        Interval {
-            t_s: offset_ns as f64 / 1e9,
-            completed: counts.completed,
-            failed: counts.failed + counts.unsent,
-            achieved_per_s: per(counts.replies_in_window as f64, length_ns as f64 / 1e9).unwrap_or(0.0),
-            p50: summary::percentile(response, 5_000),
-            p90: summary::percentile(response, 9_000),
-            p99: summary::percentile(response, 9_900),
-            p99_9: summary::percentile(response, 9_990),
-            max: summary::max(response),
-            hdr: summary::serialise(response),
-        }
+        let achieved_per_s = per(counts.replies_in_window as f64, length_ns as f64 / 1e9).unwrap_or(0.0);
+        summary::interval(
+            offset_ns as f64 / 1e9,
+            counts.completed,
+            counts.failed + counts.unsent,
+            achieved_per_s,
+            recording.response.histogram(),
+        )
     }
 
     fn requests(&self, plan: &Plan) -> Requests {
@@ -421,6 +416,6 @@ pub fn environment(machine: Machine) -> Environment {
 }
 
 /// A quotient; None where there is nothing to divide by.
-fn per(amount: f64, whole: f64) -> Option<f64> {
+pub(crate) fn per(amount: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| amount / whole)
 }
