@@ -3,7 +3,10 @@
 pub mod compare;
 pub mod load;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{
     Arg, Parser, Subcommand,
@@ -19,6 +22,7 @@ use self::{
 use crate::{
     plan::{Against, OwnServerPlan, PlanError, Request},
     report::{FORMATS, Format, format},
+    start_at,
 };
 
 const EXAMPLES: &str = "\
@@ -101,6 +105,9 @@ pub struct RunArgs {
     /// Wait so long for the server to answer at all
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
+    /// Begin the load at this moment, with every client connected: 2026-11-24T12:00:00Z (UTC), or @SECONDS since 1970
+    #[arg(long, help_heading = "Load", value_name = "TIME", value_parser = start_at::parse)]
+    start_at: Option<SystemTime>,
 
     /// Progress, and an entry of the report's intervals, each so often
     #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
@@ -167,6 +174,7 @@ impl RunArgs {
         };
         Ok(Request {
             wait_for_server: self.wait_for_server,
+            start_at: self.start_at,
             interval: self.interval,
             ..self.load.request(against)?
         })

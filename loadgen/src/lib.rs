@@ -41,6 +41,7 @@ pub mod schedule;
 pub mod server_process;
 pub mod show;
 pub mod socket;
+pub mod start_at;
 pub mod summary;
 pub mod talk;
 pub mod tally;

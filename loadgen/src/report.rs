@@ -95,6 +95,7 @@ pub(crate) mod tests {
                 timeout_s: 10.0,
                 interval_s: 1.0,
                 seed: 1,
+                start_at_unix_ms: None,
             },
             environment: Environment {
                 version: "0.1.0".to_owned(),
@@ -106,6 +107,7 @@ pub(crate) mod tests {
             },
             started_at_unix_ms: 1_800_000_000_000,
             window_started_at_unix_us: 1_800_000_001_000_000,
+            late_start_ns: 0,
             elapsed_s: 2.0,
             requests: Requests {
                 sent: 2_000,

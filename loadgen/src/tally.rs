@@ -15,7 +15,9 @@ use crate::{
     clock::nanoseconds,
     cpus::Division,
     failure::Failure,
-    fairness, limits,
+    fairness,
+    human::duration_ns,
+    limits,
     message::{Expect, Mismatch},
     plan::Plan,
     recording::{LATENCY_NS_MAX, Latency, Recording},
@@ -25,7 +27,7 @@ use crate::{
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
-    summary, verdict,
+    start_at, summary, verdict,
 };
 
 /// Where and against what a run is made.
@@ -62,6 +64,7 @@ pub struct Tally {
     threads: usize,
     window: Window,
     window_started_at_unix_us: u64,
+    late_start_ns: u64,
     interval_ns: u64,
     total: Recording,
     /// The intervals that not every thread has told of yet, from number `first_open` on.
@@ -135,6 +138,7 @@ impl Tally {
             threads: plan.threads,
             window,
             window_started_at_unix_us: 0,
+            late_start_ns: 0,
             interval_ns: nanoseconds(plan.interval),
             total: Recording::default(),
             open: VecDeque::new(),
@@ -178,6 +182,11 @@ impl Tally {
         self.window_started_at_unix_us = since_1970.as_micros() as u64;
     }
 
+    /// By how much the load began later than it was to.
+    pub fn set_late_start(&mut self, late_ns: u64) {
+        self.late_start_ns = late_ns;
+    }
+
     /// What the window has cost.
     pub fn set_cost(&mut self, before: Cost, after: Cost) {
         self.cost = Some((before, after));
@@ -215,6 +224,7 @@ impl Tally {
             environment: setting.environment.clone(),
             started_at_unix_ms: setting.started_at_unix_ms,
             window_started_at_unix_us: self.window_started_at_unix_us,
+            late_start_ns: self.late_start_ns,
             elapsed_s,
             requests: self.requests(plan),
             rate: Rate { offered_per_s: plan.rate_per_s().map(|rate| rate as f64), achieved_per_s },
@@ -233,7 +243,7 @@ impl Tally {
             slo: Vec::new(),
             calibration: None,
             merged: None,
-            notes: self.notes(&setting),
+            notes: self.notes(plan, &setting),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
             plan: setting.plan,
@@ -352,8 +362,12 @@ impl Tally {
         self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none())
     }
 
-    fn notes(&self, setting: &Setting) -> Vec<String> {
+    fn notes(&self, plan: &Plan, setting: &Setting) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(at) = plan.start_at.filter(|_| self.late_start_ns > 0) {
+            let (at, late) = (start_at::format(at), duration_ns(self.late_start_ns));
+            notes.push(format!("the load was to begin at {at}, and began {late} later"));
+        }
         let clamped = self.total.clamped();
         if clamped > 0 {
             let most_s = LATENCY_NS_MAX / 1_000_000_000;
@@ -397,6 +411,7 @@ pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
         timeout_s: plan.timeout.as_secs_f64(),
         interval_s: plan.interval.as_secs_f64(),
         seed: plan.seed,
+        start_at_unix_ms: plan.start_at.map(start_at::unix_ms),
     }
 }
 

@@ -121,6 +121,7 @@ impl LoadArgs {
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             wait_for_server: None,
+            start_at: None,
             interval: INTERVAL_DEFAULT,
         })
     }
