@@ -31,7 +31,7 @@ use crate::{
     report::Report,
     server_process::ServerProcess,
     socket::Target,
-    start_at,
+    start_at::{self, Beginning},
     tally::{Cost, Machine, Setting, Tally},
     worker::{News, Ready, Task, Worker, window},
 };
@@ -128,14 +128,6 @@ pub fn start_divided(
         cpus::keep_to(&division.load).context("the load cannot be kept to its CPUs")?;
     }
     Ok(server)
-}
-
-/// When the load begins.
-struct Beginning {
-    /// On the run's clock.
-    start_ns: u64,
-    /// By how much that is later than it was to be.
-    late_ns: u64,
 }
 
 /// The load threads and the ways to talk with them.
@@ -255,20 +247,14 @@ impl Crew {
             }
         }
         interruption.check()?;
-        let now_ns = self.clock.now_ns();
-        let (at_ns, past_ns) = match until(at) {
-            Ok(rest) => (now_ns + nanoseconds(rest), 0),
-            Err(past) => (now_ns, nanoseconds(past.duration())),
-        };
-        let start_ns = at_ns.max(now_ns + nanoseconds(lead));
-        let late_ns = start_ns - at_ns + past_ns;
-        if late_ns > 0 {
-            let late = duration_ns(late_ns);
+        let beginning = Beginning::at(until(at).map_err(|past| past.duration()), self.clock.now_ns(), lead);
+        if beginning.late_ns > 0 {
+            let late = duration_ns(beginning.late_ns);
             progress.say(&format!(
                 "the load begins {late} later than --start-at asked: the clients connected late"
             ));
         }
-        Ok(Beginning { start_ns, late_ns })
+        Ok(beginning)
     }
 
     /// Takes the threads' news to the end of the load.

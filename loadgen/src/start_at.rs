@@ -4,8 +4,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::units::format_duration;
 
+use crate::clock::nanoseconds;
+
 /// What is further ahead is a mistake in the date or the time zone.
 pub const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// When a load begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// On the run's clock.
+    pub start_ns: u64,
+    /// By how much that is later than it was to be.
+    pub late_ns: u64,
+}
+
+impl Beginning {
+    /// Of a load that is to begin in so long, or was to begin so long ago, while the run's clock shows `now_ns`. The load
+    /// threads need `lead` to prepare themselves.
+    pub fn at(until: Result<Duration, Duration>, now_ns: u64, lead: Duration) -> Self {
+        let soonest_ns = now_ns.saturating_add(nanoseconds(lead));
+        match until {
+            Ok(rest) => {
+                let at_ns = now_ns.saturating_add(nanoseconds(rest));
+                Self { start_ns: at_ns.max(soonest_ns), late_ns: soonest_ns.saturating_sub(at_ns) }
+            }
+            Err(past) => Self { start_ns: soonest_ns, late_ns: nanoseconds(lead + past) },
+        }
+    }
+}
 
 /// Reads a moment to come: as RFC 3339 has it (`2026-11-24T12:00:00Z`; without a zone it is UTC), or as `@SECONDS` since
 /// 1970, with decimals.
@@ -61,6 +87,20 @@ fn to_milliseconds(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_ready_in_time_begins_on_time_and_who_is_not_as_soon_as_possible() {
+        let [lead, ms] = [2, 1].map(Duration::from_millis);
+        for (until, start_ns, late_ns) in [
+            (Ok(5 * ms), 105_000_000, 0),
+            (Ok(lead), 102_000_000, 0),
+            (Ok(ms), 102_000_000, 1_000_000),
+            (Ok(Duration::ZERO), 102_000_000, 2_000_000),
+            (Err(7 * ms), 102_000_000, 9_000_000),
+        ] {
+            assert_eq!(Beginning::at(until, 100_000_000, lead), Beginning { start_ns, late_ns }, "{until:?}");
+        }
+    }
 
     #[test]
     fn a_moment_is_read_in_both_forms() {
