@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod load;
+pub mod merge;
 
 use std::{
     path::PathBuf,
@@ -18,6 +19,7 @@ use server::mode::Mode;
 use self::{
     compare::CompareArgs,
     load::{LoadArgs, OwnServerArgs},
+    merge::MergeArgs,
 };
 use crate::{
     plan::{Against, OwnServerPlan, PlanError, Request},
@@ -33,6 +35,7 @@ Examples:
   loadgen run --format json -o result.json   for machines
   loadgen compare                            every mode of the server, side by side
   loadgen show a.json b.json                 side by side
+  loadgen merge a.json b.json                two generators' results as one
   loadgen talk 127.0.0.1:8080                by hand
 
 Exit status: 0 done, 1 failed, 2 bad usage, 4 the verdict is 'invalid', 130 or 143 interrupted.";
@@ -70,6 +73,8 @@ pub enum Command {
     /// Print kept results: one in any format, or several side by side
     #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
     Show(ShowArgs),
+    /// Add results of several generators up to one report
+    Merge(MergeArgs),
     /// Talk with a server by hand, line by line
     #[command(
         after_help = "Examples:\n  loadgen talk\n  echo hello | loadgen talk 127.0.0.1:8080 --save replies"

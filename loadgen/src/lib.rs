@@ -12,6 +12,7 @@
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
 //! - A format prints what is in the report, and computes nothing.
+//! - [`mod@merge`] adds reports of several generators up to one.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
 //!   has given its first [`answer`].
 
@@ -29,6 +30,7 @@ pub mod fairness;
 pub mod human;
 pub mod interruption;
 pub mod limits;
+pub mod merge;
 pub mod message;
 pub mod own_server;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! Whether a report's numbers deserve trust: a table of rules over the report's own data. Pure.
 //!
 //! A rule finds what is wrong, by how much, and says what to do about it. Rules are parted by what they are about: the
-//! [`server`], the [`generator`] and its machine, the [`course`] of the run, or the [`start`] of several together.
+//! `server`, the `generator` and its machine, the `course` of the run, or the `start` of several together.
 
 mod course;
 mod generator;
@@ -47,6 +47,7 @@ static RULES: &[Rule] = &[
     Rule { code: "silence", bars_comparison: true, find: server::silence },
     Rule { code: "cannot_keep_up", bars_comparison: true, find: server::cannot_keep_up },
     Rule { code: "late_start", bars_comparison: false, find: start::late_start },
+    Rule { code: "windows_apart", bars_comparison: false, find: start::windows_apart },
 ];
 
 /// Judges a report by its data; its own verdict is not looked at.

@@ -224,6 +224,14 @@ impl Finished {
         self
     }
 
+    /// That it ended with a result, whose verdict may be a bad one: that depends on a machine which other tests keep
+    /// busy.
+    #[track_caller]
+    pub(crate) fn expect_result(&self) -> &Self {
+        assert!(matches!(self.code, Some(0 | 4)), "there is no result; {self}");
+        self
+    }
+
     /// That its standard error has all of these in it.
     #[track_caller]
     pub(crate) fn expect_said(&self, parts: &[&str]) -> &Self {

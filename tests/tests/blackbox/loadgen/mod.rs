@@ -8,8 +8,10 @@ mod failures;
 mod fairness;
 mod interruption;
 mod load;
+mod merge;
 mod output;
 mod stall;
+mod start_at;
 mod talk;
 
 pub(crate) fn groups() -> Vec<Group> {
@@ -19,7 +21,9 @@ pub(crate) fn groups() -> Vec<Group> {
         fairness::group(),
         stall::group(),
         interruption::group(),
+        start_at::group(),
         output::group(),
+        merge::group(),
         talk::group(),
         compare::group(),
         command_line::group(),
