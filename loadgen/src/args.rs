@@ -112,6 +112,9 @@ pub struct RunArgs {
     /// Where and how the report is printed.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Where its histograms are written.
+    #[command(flatten)]
+    pub hdr: HdrArgs,
 }
 
 /// Where and how a report is printed.
@@ -126,15 +129,27 @@ pub struct OutputArgs {
     pub output: Option<PathBuf>,
 }
 
+/// Where the histograms of a run are written.
+#[derive(Debug, clap::Args)]
+pub struct HdrArgs {
+    /// Write the histograms too, for HdrHistogram's tools: PREFIX.hgrm and PREFIX.service.hgrm (response and service
+    /// times by percentile, in milliseconds), PREFIX.hlog (response times of each interval)
+    #[arg(long = "hdr", help_heading = "Output", value_name = "PREFIX", value_parser = parse_prefix)]
+    pub prefix: Option<PathBuf>,
+}
+
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// Results of 'loadgen run --format json', or one of 'loadgen compare --format json'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Where and how they are printed; several are a table, which is text.
+    /// Where and how they are printed; several stand side by side, in a table or as csv.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Where the histograms of one are written.
+    #[command(flatten)]
+    pub hdr: HdrArgs,
 }
 
 /// The arguments of `loadgen talk`.
@@ -178,6 +193,15 @@ fn without_targets(flag: Arg) -> Arg {
     match flag.get_id().as_str() {
         "work" | "server_threads" => flag.conflicts_with("targets"),
         _ => flag,
+    }
+}
+
+/// The names of files begin with it.
+fn parse_prefix(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.file_name() {
+        Some(_) if !text.ends_with('/') => Ok(path),
+        _ => Err("no file's name begins like that: write FOLDER/NAME or NAME".to_owned()),
     }
 }
 

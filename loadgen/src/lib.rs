@@ -26,6 +26,7 @@ pub mod cpus;
 pub mod error;
 pub mod failure;
 pub mod fairness;
+pub mod files;
 pub mod human;
 pub mod interruption;
 pub mod limits;
