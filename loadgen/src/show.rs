@@ -16,6 +16,9 @@ pub enum ShowError {
     /// A comparison has a table of its own.
     #[error("{} is a result of 'loadgen compare', which is shown alone: its table is of several servers already", .0.display())]
     ComparisonAmongOthers(PathBuf),
+    /// A sweep has tables of its own.
+    #[error("{} is a result of 'loadgen sweep', which is shown alone: it is of many runs already", .0.display())]
+    SweepAmongOthers(PathBuf),
     /// The format is of one result.
     #[error(
         "several results are shown side by side, as text or csv: leave --format {0} out, or show one at a time"
@@ -41,11 +44,12 @@ pub fn read(path: &Path) -> anyhow::Result<Document> {
 /// The reports of several runs from these files, each with the name it goes by where they stand side by side.
 ///
 /// # Errors
-/// When a comparison is among them.
+/// When a comparison or a sweep is among them.
 pub fn side_by_side(files: &[PathBuf], several: Vec<Document>) -> Result<Vec<(String, Report)>, ShowError> {
     let report = |(file, document): (&PathBuf, _)| match document {
         Document::Run(report) => Ok(*report),
         Document::Comparison(_) => Err(ShowError::ComparisonAmongOthers(file.clone())),
+        Document::Sweep(_) => Err(ShowError::SweepAmongOthers(file.clone())),
     };
     let reports = files.iter().zip(several).map(report).collect::<Result<Vec<_>, _>>()?;
     Ok(names(files, &reports).into_iter().zip(reports).collect())
