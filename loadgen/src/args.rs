@@ -44,6 +44,12 @@ Examples:
 Durations read 250us, 10ms, 5s, 2m; numbers take k and m. Addresses are host:port, [v6]:port or unix:/path.
 Variables SERVER_* reach a server of its own, except for its address and mode.";
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  loadgen show thread-pool.json tokio-task.json       side by side
+  loadgen show result.json --format csv               for a spreadsheet; several files are a row each
+  loadgen show result.json --hdr result               for HdrHistogram's tools and its plotter";
+
 /// A load generator for echo servers whose numbers can be trusted.
 #[derive(Parser)]
 #[command(name = "loadgen", version, arg_required_else_help = true, after_help = EXAMPLES)]
@@ -64,7 +70,7 @@ pub enum Command {
     /// Put the same load on several servers in turn, and say which differ
     Compare(Box<CompareArgs>),
     /// Print kept results: one in any format, or several side by side
-    #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
     /// Talk with a server by hand, line by line
     #[command(

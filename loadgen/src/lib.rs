@@ -11,7 +11,8 @@
 //!   see goes into a [`recording`]; a [`failure`] is counted data like everything else.
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
-//! - A format prints what is in the report, and computes nothing.
+//! - A format prints what is in the report, and computes nothing. What it prints to a file is there as a whole or not at
+//!   all ([`files`]).
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
 //!   has given its first [`answer`].
 

@@ -1,5 +1,5 @@
-//! A result as CSV: a row for each part of it and a row for the whole, in the same columns. What is withheld or unknown
-//! is an empty cell.
+//! A result as CSV: rows for its parts and for the whole, in the same columns. What is withheld or unknown is an empty
+//! cell.
 
 mod columns;
 
@@ -7,10 +7,11 @@ use std::io;
 
 use csv::Writer;
 
-use self::columns::{COLUMNS_OF_A_PART, Cell, Column, columns, metric_name, number, of_interval};
+use self::columns::{COLUMNS_OF_A_PART, Cell, Column, columns, metric_name, number, of_curve, of_interval};
 use super::{
     Document, Report,
     comparison::{Comparison, Subject, SubjectStatus},
+    sweep::{Point, Purpose, Sweep},
 };
 
 /// A spreadsheet under way.
@@ -24,6 +25,7 @@ pub fn write(document: &Document, out: &mut dyn io::Write) -> io::Result<()> {
     match document {
         Document::Run(report) => write_run(report, out),
         Document::Comparison(comparison) => write_comparison(comparison, out),
+        Document::Sweep(sweep) => write_sweep(sweep, out),
     }
 }
 
@@ -59,6 +61,29 @@ fn write_comparison(comparison: &Comparison, out: &mut dyn io::Write) -> io::Res
         sheet.write(&[&subject.name, status, ""], part, |column| {
             number(subject.summary.get(metric_name(&column.name))?.median)
         })?;
+    }
+    sheet.end()
+}
+
+/// For each server a row for each of its runs, and one for each point of its load curve.
+fn write_sweep(sweep: &Sweep, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut sheet = Sheet::begin(&["server", "level", "purpose", "keeps_up", "holds"], out)?;
+    for subject in &sweep.subjects {
+        for Point { level, purpose, report } in &subject.points {
+            let purpose = match purpose {
+                Purpose::Ladder => "ladder",
+                Purpose::Search => "search",
+            };
+            sheet.write_total(&[&subject.name, &level.to_string(), purpose, "", ""], report)?;
+        }
+        for point in &subject.curve {
+            let holds = point.holds.map_or_else(String::new, |holds| holds.to_string());
+            let (level, keeps_up) = (point.level.to_string(), point.keeps_up.to_string());
+            let part = ["level".to_owned(), String::new(), String::new()];
+            sheet.write(&[&subject.name, &level, "", &keeps_up, &holds], part, |column| {
+                of_curve(&column.name, point)
+            })?;
+        }
     }
     sheet.end()
 }
@@ -108,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::report::{
-        SloOutcome, comparison,
+        SloOutcome, comparison, sweep,
         tests::{example, with_intervals},
     };
 
@@ -190,6 +215,39 @@ mod tests {
         starving,marked,,median,999.5,1038335,15002,47
         absent,failed,,median,,,,
         "#);
+    }
+
+    #[test]
+    fn a_sweep_is_a_row_for_each_run_and_each_point_of_the_curves() {
+        let mut sweep = sweep::tests::example();
+        sweep.subjects[0].points.drain(1..6);
+        sweep.subjects[0].points.truncate(2);
+        sweep.subjects.truncate(1);
+        let rows = rows_of(&Document::Sweep(Box::new(sweep)));
+        let names = [
+            "server",
+            "level",
+            "purpose",
+            "scope",
+            "keeps_up",
+            "holds",
+            "offered_per_s",
+            "achieved_per_s",
+            "response_p99_ns",
+            "verdict",
+            "reasons",
+            "slo_met",
+        ];
+        insta::assert_snapshot!(cells(&rows, &names).join("\n"), @r"
+        thread-pool,1000,ladder,total,,,1000,1000,509183,valid,,true
+        thread-pool,11314,search,total,,,11314,10000,260308991,invalid,cannot_keep_up,false
+        thread-pool,1000,,level,true,true,1000,1000,509183,valid,,
+        thread-pool,2000,,level,true,true,2000,2000,572927,valid,,
+        thread-pool,4000,,level,true,true,4000,4000,763903,valid,,
+        thread-pool,8000,,level,true,true,8000,8000,2291711,valid,,
+        thread-pool,16000,,level,false,false,16000,10000,1188036607,invalid,cannot_keep_up,
+        thread-pool,32000,,level,false,false,32000,10000,4357881855,invalid,cannot_keep_up,
+        ");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     compare::metrics::metric,
-    report::{Interval, Latencies, Latency, Loop, Report, SloOutcome, Status},
+    report::{Interval, Latencies, Latency, Loop, Report, SloOutcome, Status, sweep::CurvePoint},
 };
 
 /// What stands in a row; None where that is withheld or unknown.
@@ -103,6 +103,20 @@ static INTERVAL: &[Named<Interval>] = &[
     ("response_max_ns", |interval| count(interval.max?)),
 ];
 
+/// What is known of a point of a load curve.
+static CURVE: &[Named<CurvePoint>] = &[
+    ("verdict", |point| Some(status(point.verdict).to_owned())),
+    ("reasons", |point| list(point.reasons.iter().map(String::as_str))),
+    ("offered_per_s", |point| number(point.offered_per_s?)),
+    ("achieved_per_s", |point| number(point.achieved_per_s)),
+    ("response_mean_ns", |point| number(point.mean_ns?)),
+    ("response_p50_ns", |point| count(point.p50_ns?)),
+    ("response_p90_ns", |point| count(point.p90_ns?)),
+    ("response_p99_ns", |point| count(point.p99_ns?)),
+    ("response_p99_9_ns", |point| count(point.p99_9_ns?)),
+    ("response_max_ns", |point| count(point.max_ns?)),
+];
+
 /// Every column, in the order in which they stand.
 pub(super) fn columns() -> Vec<Column> {
     let plain = |(name, of): &Named<Report>| Column { name: (*name).to_owned(), of: Box::new(*of) };
@@ -117,8 +131,17 @@ pub(super) fn columns() -> Vec<Column> {
 
 /// What the column of that name says of an interval.
 pub(super) fn of_interval(name: &str, interval: &Interval) -> Cell {
-    let (_, of) = INTERVAL.iter().find(|(known, _)| *known == name)?;
-    of(interval)
+    of_named(INTERVAL, name, interval)
+}
+
+/// What the column of that name says of a point of a load curve.
+pub(super) fn of_curve(name: &str, point: &CurvePoint) -> Cell {
+    of_named(CURVE, name, point)
+}
+
+fn of_named<T>(known: &[Named<T>], name: &str, row: &T) -> Cell {
+    let (_, of) = known.iter().find(|(known, _)| *known == name)?;
+    of(row)
 }
 
 /// What the column of that name is called where servers are compared.
@@ -175,11 +198,12 @@ mod tests {
     use crate::compare::metrics::METRICS;
 
     #[test]
-    fn what_is_known_of_intervals_and_of_rounds_has_a_column_and_no_name_stands_twice() {
+    fn what_is_known_of_parts_has_a_column_and_no_name_stands_twice() {
         let columns = columns();
         let names: BTreeSet<_> = columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names.len(), columns.len());
-        for (name, _) in INTERVAL {
+        let parts = INTERVAL.iter().map(|(name, _)| name).chain(CURVE.iter().map(|(name, _)| name));
+        for name in parts {
             assert!(names.contains(name), "{name}");
         }
         let metrics: BTreeSet<_> = names.iter().map(|name| metric_name(name)).collect();
