@@ -26,7 +26,7 @@ type Row = BTreeMap<String, String>;
 
 fn a_run_is_a_row_for_each_interval_and_one_for_the_whole() {
     let run = Loadgen::run(None, "-c 10 -d 1s -w 100ms -i 250ms -q --format csv").finish();
-    let rows = rows(&run.expect_code(0).stdout);
+    let rows = rows(&run.expect_measured().stdout);
     let (total, intervals) = rows.split_last().unwrap();
     assert!((4..=5).contains(&intervals.len()), "{intervals:?}");
     assert!(intervals.iter().all(|row| row["scope"] == "interval" && row["verdict"].is_empty()));
@@ -44,7 +44,7 @@ fn a_kept_result_says_the_same_as_csv() {
     let folder = folder();
     let path = file(&folder, "kept.json");
     let args = "-c 10 -d 1s -w 100ms -r 2k -i 250ms -q --format json";
-    Loadgen::run(None, args).args(["-o", &path]).finish().expect_code(0);
+    Loadgen::run(None, args).args(["-o", &path]).finish().expect_measured();
     let report = Report(serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap());
     let shown = Loadgen::new(&["show", &path, "--format", "csv"]).finish();
     let rows = rows(&shown.expect_code(0).stdout);
