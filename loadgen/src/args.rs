@@ -47,7 +47,7 @@ Variables SERVER_* reach a server of its own, except for its address and mode.";
 const SHOW_EXAMPLES: &str = "\
 Examples:
   loadgen show thread-pool.json tokio-task.json       side by side
-  loadgen show result.json --format csv               for a spreadsheet; several files are a row each
+  loadgen show a.json b.json --format csv             for a spreadsheet, a row each
   loadgen show result.json --hdr result               for HdrHistogram's tools and its plotter";
 
 /// A load generator for echo servers whose numbers can be trusted.

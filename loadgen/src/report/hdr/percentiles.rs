@@ -18,7 +18,7 @@ pub(super) fn write(histogram: &Histogram<u64>, out: &mut dyn io::Write) -> io::
     // Of an empty histogram, the iterator would say that all of its samples are zero.
     let steps = (!histogram.is_empty()).then(|| histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE));
     for step in steps.into_iter().flatten() {
-        count += step.count_since_last_iteration();
+        count = step.count_since_last_iteration().saturating_add(count);
         let (value, quantile) = (ms(step.value_iterated_to() as f64), step.quantile_iterated_to());
         write!(out, "{value:>12.6} {quantile:>14.12} {count:>10}")?;
         // The last one's is infinite, and left out.
