@@ -51,6 +51,12 @@ Examples:
 Durations read 250us, 10ms, 5s, 2m; numbers take k and m. Addresses are host:port, [v6]:port or unix:/path.
 Variables SERVER_* reach a server of its own, except for its address and mode.";
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  loadgen show thread-pool.json tokio-task.json       side by side
+  loadgen show a.json b.json --format csv             for a spreadsheet, a row each
+  loadgen show result.json --hdr result               for HdrHistogram's tools and its plotter";
+
 /// A load generator for echo servers whose numbers can be trusted.
 #[derive(Parser)]
 #[command(name = "loadgen", version, arg_required_else_help = true, after_help = EXAMPLES)]
@@ -71,7 +77,7 @@ pub enum Command {
     /// Put the same load on several servers in turn, and say which differ
     Compare(Box<CompareArgs>),
     /// Print kept results: one in any format, or several side by side
-    #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
     /// Add results of several generators up to one report
     Merge(MergeArgs),
@@ -132,6 +138,9 @@ pub struct RunArgs {
     /// Where and how the report is printed.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Where its histograms are written.
+    #[command(flatten)]
+    pub hdr: HdrArgs,
 }
 
 /// Where and how a report is printed.
@@ -146,15 +155,27 @@ pub struct OutputArgs {
     pub output: Option<PathBuf>,
 }
 
+/// Where the histograms of a run are written.
+#[derive(Debug, clap::Args)]
+pub struct HdrArgs {
+    /// Write the histograms too, for HdrHistogram's tools: PREFIX.hgrm and PREFIX.service.hgrm (response and service
+    /// times by percentile, in milliseconds), PREFIX.hlog (response times of each interval)
+    #[arg(long = "hdr", help_heading = "Output", value_name = "PREFIX", value_parser = parse_prefix)]
+    pub prefix: Option<PathBuf>,
+}
+
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// Results of 'loadgen run --format json', or one of 'loadgen compare --format json'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Where and how they are printed; several are a table, which is text.
+    /// Where and how they are printed; several stand side by side, in a table or as csv.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Where the histograms of one are written.
+    #[command(flatten)]
+    pub hdr: HdrArgs,
 }
 
 /// The arguments of `loadgen talk`.
@@ -207,6 +228,15 @@ fn parse_metrics_address(text: &str) -> Result<Address, String> {
     match text.parse().map_err(|error: ParseAddressError| error.to_string())? {
         Address::Unix(_) => Err("metrics are served over TCP only: write host:port or [v6]:port".to_owned()),
         address => Ok(address),
+    }
+}
+
+/// The names of files begin with it.
+fn parse_prefix(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.file_name() {
+        Some(_) if !text.ends_with('/') => Ok(path),
+        _ => Err("no file's name begins like that: write FOLDER/NAME or NAME".to_owned()),
     }
 }
 

@@ -12,7 +12,8 @@
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
 //! - [`mod@metrics`] tells Prometheus what was gathered so far, while the load runs.
-//! - A format prints what is in the report, and computes nothing.
+//! - A format prints what is in the report, and computes nothing. What it prints to a file is there as a whole or not at
+//!   all ([`files`]).
 //! - [`mod@merge`] adds reports of several generators up to one.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
 //!   has given its first [`answer`].
@@ -29,6 +30,7 @@ pub mod cpus;
 pub mod error;
 pub mod failure;
 pub mod fairness;
+pub mod files;
 pub mod human;
 pub mod interruption;
 pub mod limits;

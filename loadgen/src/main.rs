@@ -1,9 +1,7 @@
 //! The command: parse, run, one line for an error, and an exit code.
 
 use std::{
-    fs::Permissions,
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,11 +13,12 @@ use loadgen::{
     args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, merge::MergeArgs},
     compare::{self, plan::ComparePlanError},
     error::RunError,
+    files::{self, check_writable},
     merge::{self, MergeError, Part},
     metrics::Endpoint,
     plan::{Plan, PlanError},
     progress::RunProgress,
-    report::{Document, Status, text::table},
+    report::{Document, Report, Status, hdr},
     run::{self, Finished},
     server_process::guard,
     show::{self, ShowError},
@@ -69,11 +68,17 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
         check_writable(path)?;
     }
     let metrics = args.metrics.as_ref().map(Endpoint::bind).transpose()?;
+    if let Some(prefix) = &args.hdr.prefix {
+        hdr::paths(prefix).try_for_each(|path| check_writable(&path))?;
+    }
     let mut progress = RunProgress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, metrics, &mut progress)?;
     let OutputArgs { format, output } = &args.output;
     let status = report.verdict.status;
+    let histograms = write_histograms(args.hdr.prefix.as_deref(), &report);
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
+    // Said after the report is printed: it was worth a run.
+    histograms?;
     Ok(match (signal, status) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
         (None, Status::Invalid) => ExitCode::from(INVALID),
@@ -102,10 +107,21 @@ fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let kept = args.files.iter().map(|file| show::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let OutputArgs { format, output } = &args.output;
     match <[Document; 1]>::try_from(kept) {
-        Ok([document]) => print(output.as_deref(), |out| (format.write)(&document, out)),
+        Ok([document]) => {
+            match (&args.hdr.prefix, &document) {
+                (Some(prefix), Document::Run(report)) => write_histograms(Some(prefix), report)?,
+                (Some(_), _) => return Err(ShowError::NoRunForHdr(args.files[0].clone()).into()),
+                (None, _) => {}
+            }
+            print(output.as_deref(), |out| (format.write)(&document, out))
+        }
         Err(several) => {
-            let reports = show::side_by_side(&args.files, several, format)?;
-            print(output.as_deref(), |out| table::write(&reports, out))
+            if args.hdr.prefix.is_some() {
+                return Err(ShowError::SeveralHdr.into());
+            }
+            let write = format.write_several.ok_or(ShowError::SeveralFormatted(format.name))?;
+            let reports = show::side_by_side(&args.files, several)?;
+            print(output.as_deref(), |out| write(&reports, out))
         }
     }
 }
@@ -140,9 +156,7 @@ fn print(
     let mut text = Vec::new();
     write(&mut text)?;
     match file {
-        Some(path) => {
-            replace(path, &text).with_context(|| format!("{} cannot be written", path.display()))?
-        }
+        Some(path) => files::replace(&[(path.to_owned(), text)])?,
         None => match io::stdout().lock().write_all(&text) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 return Err(error).context("standard output cannot be written");
@@ -153,29 +167,9 @@ fn print(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells before a run whether its report can be written there.
-fn check_writable(path: &Path) -> anyhow::Result<()> {
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Ok(());
-    }
-    let probe = tempfile::tempfile_in(folder(path));
-    probe.map(drop).with_context(|| format!("no report can be written to {}", path.display()))
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A device or a pipe is written to, not replaced.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return std::fs::write(path, text);
-    }
-    let readable = Permissions::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder(path))?;
-    file.write_all(text)?;
-    file.persist(path)?;
-    Ok(())
+/// Writes the files of `--hdr`, where they are asked for.
+fn write_histograms(prefix: Option<&Path>, report: &Report) -> anyhow::Result<()> {
+    prefix.map_or(Ok(()), |prefix| files::replace(&hdr::files(prefix, report)?))
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

@@ -1,16 +1,19 @@
 //! The report: plain values that hold everything a format prints, and the table of the formats.
 
 pub mod comparison;
+pub mod csv;
+pub mod hdr;
 pub mod json;
 pub mod measured;
+pub mod sweep;
 pub mod text;
 
 use std::io;
 
 use serde::{Serialize, Serializer};
 
-use self::comparison::Comparison;
 pub use self::measured::*;
+use self::{comparison::Comparison, sweep::Sweep};
 
 /// The version of the contract of all results.
 pub const SCHEMA: u32 = 1;
@@ -22,6 +25,8 @@ pub enum Document {
     Run(Box<Report>),
     /// Of a comparison.
     Comparison(Box<Comparison>),
+    /// Of a sweep.
+    Sweep(Box<Sweep>),
 }
 
 /// A format that a result can be printed in. To add one, write its file beside the others and its row in
@@ -34,20 +39,42 @@ pub struct Format {
     pub summary: &'static str,
     /// Prints a result.
     pub write: fn(&Document, &mut dyn io::Write) -> io::Result<()>,
+    /// Prints the results of several runs side by side, each with its name; None where the format is of one result.
+    pub write_several: Option<WriteSeveral>,
 }
+
+/// Prints the results of several runs side by side, each with its name.
+pub type WriteSeveral = fn(&[(String, Report)], &mut dyn io::Write) -> io::Result<()>;
 
 /// Every format; the first is the default.
 pub static FORMATS: &[Format] = &[
-    Format { name: "text", summary: "for people", write: text::write },
-    Format { name: "json", summary: "for machines; 'loadgen show' reads it", write: json::write },
+    Format {
+        name: "text",
+        summary: "for people",
+        write: text::write,
+        write_several: Some(text::table::write),
+    },
+    Format {
+        name: "json",
+        summary: "for machines; 'loadgen show' reads it",
+        write: json::write,
+        write_several: None,
+    },
+    Format {
+        name: "csv",
+        summary: "for spreadsheets: a row for each interval, and one for the whole",
+        write: csv::write,
+        write_several: Some(csv::write_several),
+    },
 ];
 
 impl Serialize for Document {
-    /// As what it holds: a comparison tells by its `kind` what it is.
+    /// As what it holds: all but a run tell by their `kind` what they are.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Document::Run(report) => report.serialize(serializer),
             Document::Comparison(comparison) => comparison.serialize(serializer),
+            Document::Sweep(sweep) => sweep.serialize(serializer),
         }
     }
 }
@@ -176,6 +203,29 @@ pub(crate) mod tests {
             intervals: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// The same for a second and a half, of which the last half was slower.
+    pub(crate) fn with_intervals() -> Report {
+        let interval = |t_s: f64, times_ns: std::ops::Range<u64>, achieved_per_s| {
+            let mut response = recording::Latency::default();
+            times_ns.for_each(|number| response.record(number * 1_000));
+            let response = response.histogram();
+            Interval {
+                t_s,
+                completed: response.len(),
+                failed: 0,
+                achieved_per_s,
+                p50: summary::percentile(response, 5_000),
+                p90: summary::percentile(response, 9_000),
+                p99: summary::percentile(response, 9_900),
+                p99_9: summary::percentile(response, 9_990),
+                max: summary::max(response),
+                hdr: summary::serialise(response),
+            }
+        };
+        let intervals = vec![interval(0.0, 1_000..2_000, 1_000.0), interval(1.0, 9_000..9_500, 1_000.0)];
+        Report { elapsed_s: 1.5, intervals, ..example() }
     }
 
     #[test]

@@ -491,3 +491,11 @@ pub struct Merged {
     /// From the earliest beginning of a window to the latest.
     pub start_skew_ns: u64,
 }
+
+impl Report {
+    /// The parts of the window, each with its length in seconds: until the next begins, or until the window's end.
+    pub fn intervals_with_length_s(&self) -> impl Iterator<Item = (&Interval, f64)> {
+        let ends = self.intervals.iter().skip(1).map(|next| next.t_s).chain([self.elapsed_s]);
+        self.intervals.iter().zip(ends).map(|(interval, end_s)| (interval, (end_s - interval.t_s).max(0.0)))
+    }
+}

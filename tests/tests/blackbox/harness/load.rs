@@ -95,6 +95,13 @@ impl Loadgen {
         report
     }
 
+    /// Waits for its end and reads its result, whatever its verdict is: a busy machine may spoil it.
+    #[track_caller]
+    pub(crate) fn any_report(self) -> Report {
+        let finished = self.args(["--format", "json"]).finish();
+        Report::read(finished.expect_report())
+    }
+
     /// The command itself, for what is not common.
     pub(crate) fn command(&mut self) -> &mut Command {
         &mut self.command

@@ -5,6 +5,7 @@ use std::{
     error::Error,
     net::TcpListener,
     panic::resume_unwind,
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
 };
@@ -12,6 +13,8 @@ use std::{
 use rustix::io::Errno;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use server::mode::{MODES, Mode};
+
+use super::programs;
 
 /// The IPv6 loopback address.
 pub(crate) fn ipv6() -> Result<(), String> {
@@ -74,6 +77,22 @@ pub(crate) fn python() -> Result<(), String> {
 /// The tool of Prometheus that checks what it would scrape.
 pub(crate) fn promtool() -> Result<(), String> {
     works(Command::new("promtool").arg("--version"))
+}
+
+/// A Python that has HdrHistogram's library (the package `hdrhistogram`).
+pub(crate) fn python_with_hdrhistogram() -> Result<(), String> {
+    hdrhistogram_python().map(drop)
+}
+
+/// The Python in which HdrHistogram's library is installed for the tests, or else the system's, if it is there.
+pub(crate) fn hdrhistogram_python() -> Result<PathBuf, String> {
+    let own = programs::workspace().join("target/python/bin/python3");
+    let has_it = |python: &PathBuf| works(Command::new(python).args(["-c", "import hdrh.log"])).is_ok();
+    [own, "python3".into()].into_iter().find(has_it).ok_or_else(|| {
+        "no Python here has HdrHistogram's library: python3 -m venv target/python && \
+         target/python/bin/pip install hdrhistogram"
+            .to_owned()
+    })
 }
 
 /// A program that gives another one a terminal.

@@ -4,8 +4,10 @@ use crate::behaviour::Group;
 
 mod command_line;
 mod compare;
+mod csv;
 mod failures;
 mod fairness;
+mod histograms;
 mod interruption;
 mod load;
 mod merge;
@@ -27,6 +29,8 @@ pub(crate) fn groups() -> Vec<Group> {
         output::group(),
         metrics::group(),
         merge::group(),
+        csv::group(),
+        histograms::group(),
         talk::group(),
         compare::group(),
         command_line::group(),

@@ -132,6 +132,10 @@ fn several_kept_results_are_shown_side_by_side() {
     }
     let formatted = Loadgen::new(&["show", &pool, &tasks, "--format", "json"]).finish();
     formatted.expect_code(2).expect_said(&["--format json", "one at a time"]);
+    let csv = show(&[&pool, &tasks, &theirs, "--format", "csv"]).stdout;
+    let begins: Vec<_> = csv.lines().map(|line| line.split(",0,").next().unwrap_or_default()).collect();
+    assert!(begins[0].starts_with("name,scope,"), "{csv}");
+    assert_eq!(begins[1..], ["thread-pool,total", "tokio-task,total", "theirs,total"]);
     assert_eq!(formatted.stdout, "");
     for head in ["verdict", "p50", "max", "served", "errors"] {
         assert!(table.contains(head), "no column {head} in\n{table}");
