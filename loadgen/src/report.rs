@@ -1,6 +1,7 @@
 //! The report: plain values that hold everything a format prints, and the table of the formats.
 
 pub mod comparison;
+pub mod html;
 pub mod json;
 pub mod measured;
 pub mod sweep;
@@ -43,6 +44,7 @@ pub struct Format {
 pub static FORMATS: &[Format] = &[
     Format { name: "text", summary: "for people", write: text::write },
     Format { name: "json", summary: "for machines; 'loadgen show' reads it", write: json::write },
+    Format { name: "html", summary: "one page with pictures, for people with a browser", write: html::write },
 ];
 
 impl Serialize for Document {
