@@ -6,6 +6,7 @@ mod command_line;
 mod compare;
 mod failures;
 mod fairness;
+mod html;
 mod interruption;
 mod load;
 mod output;
@@ -20,6 +21,7 @@ pub(crate) fn groups() -> Vec<Group> {
         stall::group(),
         interruption::group(),
         output::group(),
+        html::group(),
         talk::group(),
         compare::group(),
         command_line::group(),
