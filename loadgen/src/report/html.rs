@@ -57,8 +57,13 @@ fn page(title: &str, content: &Markup) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{
-        comparison::tests::example as comparison, sweep::tests::example as sweep, tests::example as run,
+    use crate::{
+        recording,
+        report::{
+            Calibration, Floor, Latency, Merged, SloOutcome, comparison::tests::example as comparison,
+            sweep::tests::example as sweep, tests::example as run,
+        },
+        summary,
     };
 
     fn text(document: &Document) -> String {
@@ -114,5 +119,63 @@ mod tests {
             }
             assert!(text.starts_with("<!DOCTYPE html>") && text.contains("default-src 'none'"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_known_of_a_run_is_on_its_page_and_what_is_not_is_left_out() {
+        let plain = text(&Document::Run(Box::new(run())));
+        let mut report = run();
+        let response = report.latency_ns.response.clone();
+        report.slo = [("p99<1ms", false), ("errors<1%", true)]
+            .map(|(slo, met)| SloOutcome {
+                slo: slo.to_owned(),
+                met,
+                actual: None,
+                message: "was seen".to_owned(),
+            })
+            .into();
+        report.calibration = Some(Calibration {
+            achieved_per_s: 123_456.0,
+            response: response.clone(),
+            service: response.clone(),
+            floor: vec![Floor {
+                percentile: "p99_9".to_owned(),
+                floor_ns: Some(20_000),
+                response_ns: Some(40_000),
+                share: Some(0.5),
+            }],
+        });
+        report.latency_ns.written_to_ready = Some(response.clone());
+        report.latency_ns.ready_to_read = Some(response);
+        report.merged = Some(Merged { generators: 3, start_skew_ns: 2_000_000 });
+        let full = text(&Document::Run(Box::new(report)));
+        for part in [
+            "<strong>missed</strong> <code>p99&lt;1ms</code> was seen",
+            "<strong>met</strong> <code>errors&lt;1%</code>",
+            "got 123,456 replies a second",
+            "<th scope=\"row\">p99.9</th><td>40.0 µs</td><td>20.0 µs</td><td>50.0%</td>",
+            "<th scope=\"col\">written → ready</th><th scope=\"col\">ready → read</th>",
+            "3 generators, which began within 2.00 ms",
+        ] {
+            assert!(full.contains(part) && !plain.contains(part), "{part} in {full}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_reply_has_a_page() {
+        let mut report = run();
+        let nothing = Latency {
+            hdr: summary::serialise(recording::Latency::default().histogram()),
+            ..Latency::default()
+        };
+        report.latency_ns.response = nothing.clone();
+        report.latency_ns.service = nothing.clone();
+        report.latency_ns.schedule_lag = None;
+        // As in results of before there was such a part.
+        report.latency_ns.due_to_written = Latency::default();
+        report.response_histogram.clear();
+        report.fairness.replies_hdr.clear();
+        let text = text(&Document::Run(Box::new(report)));
+        assert!(!text.contains("<figure") && text.contains("holds no intervals"), "{text}");
     }
 }

@@ -167,7 +167,7 @@ fn draw_marks(marks: &[Mark], chart: &mut Chart) -> Outcome {
 /// Writes each line's name beside its end.
 fn draw_names(lines: &[Line], chart: &Chart, height: f64, area: &DrawingArea<SVGBackend, Shift>) -> Outcome {
     let edge = chart.plotting_area().get_pixel_range().0.end;
-    let ends = lines.iter().filter_map(|line| {
+    let ends = lines.iter().filter(|line| !line.name.is_empty()).filter_map(|line| {
         let (end_x, end_y) = chart.backend_coord(&line.points().last()?);
         // Those that end near the edge stand below each other.
         let x = if edge - end_x < NEAR_EDGE * UNITS as i32 { edge } else { end_x };

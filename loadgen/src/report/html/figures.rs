@@ -194,7 +194,7 @@ fn fairness(report: &Report) -> Plot {
 }
 
 fn histogram(report: &Report) -> Plot {
-    let lines = vec![Line::new(0, "requests", vec![curve::outline(&report.response_histogram)])];
+    let lines = vec![Line::new(0, "", vec![curve::outline(&report.response_histogram)])];
     let points = || lines.iter().flat_map(Line::points);
     let response = &report.latency_ns.response;
     Plot {

@@ -30,6 +30,7 @@ pub(super) struct Plot {
 /// A line.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// What it is. Empty: the plot has no other line, and its title says it.
     pub(super) name: String,
     pub(super) tint: &'static Tint,
     pub(super) segments: Vec<Segment>,
@@ -101,7 +102,7 @@ impl Plot {
         let (width, middle, stroke) = (34 * draw::UNITS, 5 * draw::UNITS, 2 * draw::UNITS);
         html! {
             ul.key {
-                @for line in &self.lines {
+                @for line in self.lines.iter().filter(|line| !line.name.is_empty()) {
                     li.narrow {
                         svg viewBox={ "0 0 " (width) " " (2 * middle) } aria-hidden="true" {
                             line x1="0" x2=(width) y1=(middle) y2=(middle)
