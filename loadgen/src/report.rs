@@ -3,6 +3,7 @@
 pub mod comparison;
 pub mod csv;
 pub mod hdr;
+pub mod html;
 pub mod json;
 pub mod measured;
 pub mod sweep;
@@ -65,6 +66,12 @@ pub static FORMATS: &[Format] = &[
         summary: "for spreadsheets: a row for each interval, and one for the whole",
         write: csv::write,
         write_several: Some(csv::write_several),
+    },
+    Format {
+        name: "html",
+        summary: "one page with pictures, for people with a browser",
+        write: html::write,
+        write_several: None,
     },
 ];
 

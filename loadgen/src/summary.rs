@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Samples that must lie beyond a percentile for it to be more than chance.
-const SAMPLES_BEYOND: u64 = 10;
+pub const SAMPLES_BEYOND: u64 = 10;
 /// The fewest rows of a drawn histogram that are worth it, where the data reach so far.
 const BARS_MIN: usize = 12;
 /// The most rows that are taken in at a glance.

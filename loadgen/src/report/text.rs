@@ -45,11 +45,11 @@ fn line(out: &mut dyn io::Write, label: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{label:<LABEL$}{row}")
 }
 
-fn plural(number: u64, noun: &str) -> String {
+pub(super) fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-fn machine(environment: &Environment) -> String {
+pub(super) fn machine(environment: &Environment) -> String {
     let numbers = |cpus: &[usize]| cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
     let division = environment.division.as_ref().map_or_else(String::new, |division| {
         format!(" (the server's: {}; the load's: {})", numbers(&division.server), numbers(&division.load))
@@ -57,7 +57,7 @@ fn machine(environment: &Environment) -> String {
     format!("{}, {} CPUs{division}, Linux {}", environment.cpu, environment.cpus, environment.kernel)
 }
 
-fn load(plan: &PlanSummary) -> String {
+pub(super) fn load(plan: &PlanSummary) -> String {
     let mut parts = vec![match (plan.rate_per_s, plan.arrival) {
         (Some(per_s), Some(Arrival::Poisson)) => format!("open loop of {}/s, Poisson arrivals", rate(per_s)),
         (Some(per_s), _) => format!("open loop of {}/s, evenly spaced", rate(per_s)),
@@ -80,7 +80,7 @@ fn load(plan: &PlanSummary) -> String {
     parts.join(", ")
 }
 
-fn message(plan: &PlanSummary) -> String {
+pub(super) fn message(plan: &PlanSummary) -> String {
     let size = plural(plan.size as u64, "byte");
     let source = plan.message.as_ref().map_or(String::new(), |path| format!(" from {path}"));
     let expected = match plan.expect {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The medians of the rounds.
-static COLUMNS: &[Column<Subject>] = &[
+pub(in crate::report) static COLUMNS: &[Column<Subject>] = &[
     Column { head: "verdict", cell: |subject| Some(verdict(subject).to_owned()) },
     Column { head: "replies\n/s", cell: |subject| median(subject, "replies_per_s") },
     Column { head: "resp.\np50", cell: |subject| median(subject, "response_p50_ns") },
@@ -181,21 +181,21 @@ fn write_differences(comparison: &Comparison, out: &mut dyn io::Write) -> io::Re
 }
 
 /// Why nothing of it is compared, if that is so.
-fn barred(subject: &Subject) -> Option<&str> {
+pub(in crate::report) fn barred(subject: &Subject) -> Option<&str> {
     let mut ratios = subject.against_baseline.values();
     let reason = ratios.next()?.reason.as_deref()?;
     let is_barred = |ratio: &Ratio| ratio.ratio.is_none() && ratio.reason.as_deref() == Some(reason);
     subject.against_baseline.values().all(is_barred).then_some(reason)
 }
 
-fn interval(ratio: &Ratio) -> String {
+pub(in crate::report) fn interval(ratio: &Ratio) -> String {
     match (ratio.low, ratio.high) {
         (Some(low), Some(high)) => format!("{} – {}", factor(low), factor(high)),
         _ => "-".to_owned(),
     }
 }
 
-fn difference(ratio: &Ratio) -> String {
+pub(in crate::report) fn difference(ratio: &Ratio) -> String {
     let word = match ratio.verdict {
         Difference::Lower => "lower",
         Difference::Higher => "higher",
@@ -206,7 +206,7 @@ fn difference(ratio: &Ratio) -> String {
 }
 
 /// A ratio with as many digits as are of use.
-fn factor(ratio: f64) -> String {
+pub(in crate::report) fn factor(ratio: f64) -> String {
     match ratio {
         ratio if ratio < 0.1 => format!("{ratio:.4}"),
         ratio if ratio < 10.0 => format!("{ratio:.3}"),

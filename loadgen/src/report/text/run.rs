@@ -68,7 +68,7 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// What there is to say of loadgen's own server.
-fn own_server(server: &Server) -> Option<String> {
+pub(in crate::report) fn own_server(server: &Server) -> Option<String> {
     let mut what = server.mode.clone()?;
     if let Some(threads) = server.threads {
         what += &format!(", {}", plural(threads, "thread"));

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What one server's curve says at each level.
-static COLUMNS: &[Column<CurvePoint>] = &[
+pub(in crate::report) static COLUMNS: &[Column<CurvePoint>] = &[
     Column { head: "", cell: |point| Some(state(point).to_owned()) },
     Column { head: "offered\n/s", cell: |point| point.offered_per_s.map(rate) },
     Column { head: "achieved\n/s", cell: |point| Some(rate(point.achieved_per_s)) },
@@ -91,7 +91,7 @@ fn write_what(sweep: &Sweep, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// The load without what the axis changes.
-fn load(plan: &SweepPlan) -> String {
+pub(in crate::report) fn load(plan: &SweepPlan) -> String {
     let PlanSummary { r#loop, arrival, rate_per_s, connections, threads, pipeline, .. } = &plan.load;
     let kind = match (r#loop, plan.axis, rate_per_s) {
         (Loop::Closed, ..) => "closed loop".to_owned(),
@@ -196,7 +196,7 @@ fn write_summary(sweep: &Sweep, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// The level up to which the SLO holds, with its uncertainty.
-fn bracket(capacity: &Capacity, axis: Axis) -> String {
+pub(in crate::report) fn bracket(capacity: &Capacity, axis: Axis) -> String {
     match (capacity.low, capacity.high) {
         (Some(low), Some(high)) => format!("{} – {}", count(low), level(axis, high)),
         (Some(low), None) => format!("≥ {}", level(axis, low)),
@@ -251,7 +251,7 @@ fn state(point: &CurvePoint) -> &'static str {
 }
 
 /// A level with its unit.
-fn level(axis: Axis, level: u64) -> String {
+pub(in crate::report) fn level(axis: Axis, level: u64) -> String {
     match axis {
         Axis::Rate => format!("{}/s", count(level)),
         Axis::Connections => plural(level, "client"),

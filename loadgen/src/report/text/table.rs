@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// A column: its head, and what it says of a row; None where the row does not know.
-pub(super) struct Column<T> {
-    pub(super) head: &'static str,
-    pub(super) cell: fn(&T) -> Option<String>,
+pub(in crate::report) struct Column<T> {
+    pub(in crate::report) head: &'static str,
+    pub(in crate::report) cell: fn(&T) -> Option<String>,
 }
 
 static COLUMNS: &[Column<Report>] = &[

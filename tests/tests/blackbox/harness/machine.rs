@@ -94,6 +94,21 @@ pub(crate) fn hdrhistogram_python() -> Result<PathBuf, String> {
             .to_owned()
     })
 }
+/// A browser that shows pages without a window.
+pub(crate) fn browser() -> Result<(), String> {
+    let browser = find_browser().ok_or_else(|| format!("there is none of {} here", BROWSERS.join(", ")))?;
+    works(Command::new(browser).arg("--version"))
+}
+
+/// Where that browser is.
+pub(crate) fn find_browser() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let of_folder = |folder: PathBuf| BROWSERS.iter().map(move |name| folder.join(name));
+    env::split_paths(&path).flat_map(of_folder).find(|file| file.is_file())
+}
+
+/// The names of those that understand the same arguments.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// A program that gives another one a terminal.
 pub(crate) fn terminal() -> Result<(), String> {

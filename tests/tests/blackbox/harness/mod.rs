@@ -1,5 +1,6 @@
 //! What lets a test read as its scenario: the programs, the processes and the clients.
 
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod load;

@@ -8,6 +8,7 @@ mod csv;
 mod failures;
 mod fairness;
 mod histograms;
+mod html;
 mod interruption;
 mod load;
 mod merge;
@@ -31,6 +32,7 @@ pub(crate) fn groups() -> Vec<Group> {
         merge::group(),
         csv::group(),
         histograms::group(),
+        html::group(),
         talk::group(),
         compare::group(),
         command_line::group(),
