@@ -146,10 +146,9 @@ pub struct RunArgs {
 /// Where and how a report is printed.
 #[derive(Debug, clap::Args)]
 pub struct OutputArgs {
-    /// How the report is printed
-    #[arg(long, help_heading = "Output", value_parser = format_parser(), default_value = "text",
-          value_name = "FORMAT")]
-    pub format: &'static Format,
+    /// How the report is printed [default: what the name of --output ends in, or text]
+    #[arg(long, help_heading = "Output", value_parser = format_parser(), value_name = "FORMAT")]
+    format: Option<&'static Format>,
     /// Print the report there instead of to standard output
     #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -190,6 +189,14 @@ pub struct TalkArgs {
     /// For a reply
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse_positive_duration)]
     pub timeout: Duration,
+}
+
+impl OutputArgs {
+    /// The format that was asked for: by its name, or by the ending of the file's.
+    pub fn format(&self) -> &'static Format {
+        let ending = || format(self.output.as_ref()?.extension()?.to_str()?);
+        self.format.or_else(ending).unwrap_or(&FORMATS[0])
+    }
 }
 
 impl RunArgs {
@@ -255,6 +262,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_format_is_what_was_said_or_what_the_files_name_ends_in() {
+        for (args, expected) in [
+            (&["-o", "report.html"][..], "html"),
+            (&["-o", "report.csv"], "csv"),
+            (&["-o", "a.html", "--format", "json"], "json"),
+            (&["-o", "report.txt"], "text"),
+            (&["-o", "html"], "text"),
+            (&[], "text"),
+        ] {
+            let args = Args::try_parse_from(["loadgen", "show", "x"].iter().chain(args)).unwrap();
+            let Some(Command::Show(show)) = args.command else { panic!("it is the command that was given") };
+            assert_eq!(show.output.format().name, expected, "{:?}", show.output);
+        }
     }
 
     #[test]

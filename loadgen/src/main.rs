@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use common::{generate, limits, log};
 use loadgen::{
-    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, merge::MergeArgs},
+    args::{Args, Command, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, merge::MergeArgs},
     compare::{self, plan::ComparePlanError},
     error::RunError,
     files::{self, check_writable},
@@ -73,7 +73,7 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let mut progress = RunProgress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, metrics, &mut progress)?;
-    let OutputArgs { format, output } = &args.output;
+    let (format, output) = (args.output.format(), &args.output.output);
     let status = report.verdict.status;
     let histograms = write_histograms(args.hdr.prefix.as_deref(), &report);
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
@@ -93,7 +93,7 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         check_writable(path)?;
     }
     let compare::Finished { comparison, signal } = compare::compare(&plan, args.quiet)?;
-    let OutputArgs { format, output } = &args.output;
+    let (format, output) = (args.output.format(), &args.output.output);
     let has_failed = comparison.subjects.iter().any(|subject| subject.failure.is_some());
     print(output.as_deref(), |out| (format.write)(&Document::Comparison(Box::new(comparison)), out))?;
     Ok(match (signal, has_failed) {
@@ -105,7 +105,7 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 
 fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let kept = args.files.iter().map(|file| show::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let OutputArgs { format, output } = &args.output;
+    let (format, output) = (args.output.format(), &args.output.output);
     match <[Document; 1]>::try_from(kept) {
         Ok([document]) => {
             match (&args.hdr.prefix, &document) {
@@ -134,7 +134,7 @@ fn merge(args: &MergeArgs) -> anyhow::Result<ExitCode> {
     let parts = args.files.iter().map(part).collect::<anyhow::Result<Vec<_>>>()?;
     let report = merge::merge(&parts)?;
     let status = report.verdict.status;
-    let OutputArgs { format, output } = &args.output;
+    let (format, output) = (args.output.format(), &args.output.output);
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
     Ok(match status {
         Status::Invalid => ExitCode::from(INVALID),
