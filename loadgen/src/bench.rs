@@ -56,6 +56,8 @@ pub struct Rules {
     pub connect_timeout_ns: u64,
     /// Whether the generator can be late: in a closed loop nothing says when it should have written.
     pub open_loop: bool,
+    /// Whether the kernel is asked when replies were ready.
+    pub kernel_timestamps: bool,
     /// For the jitter of reconnects.
     pub seed: u64,
 }
@@ -69,6 +71,7 @@ impl Rules {
             timeout_ns: nanoseconds(plan.timeout),
             connect_timeout_ns: nanoseconds(plan.connect_timeout),
             open_loop: matches!(plan.load, Load::Open { .. }),
+            kernel_timestamps: plan.kernel_timestamps,
             seed: plan.seed,
         }
     }
@@ -93,6 +96,8 @@ pub struct Bench {
     pub messages: Messages,
     /// What was received.
     pub received: Vec<u8>,
+    /// What the kernel says besides of what was received.
+    pub control: Vec<u8>,
     /// Several requests that are written at once.
     pub batch: Vec<u8>,
     /// Who wants to be woken when.

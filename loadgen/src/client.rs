@@ -38,6 +38,8 @@ pub struct Client {
     begun: u64,
     /// How much of the reply to request `replied` has come.
     reply_offset: usize,
+    /// When the reply to request `replied` was ready to be read, as far as that is known.
+    ready: Option<Ready>,
     /// How much of request `written` is written.
     request_offset: usize,
     /// The first request of this connection.
@@ -88,6 +90,15 @@ enum State {
     Up(OwnedFd),
 }
 
+/// The kernel's word on the first read that a reply came with.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    /// When it was ready, by the run's clock.
+    at_ns: u64,
+    /// From then until it was read.
+    unread_ns: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Outstanding {
     due_ns: u64,
@@ -109,6 +120,7 @@ impl Client {
             written: 0,
             begun: 0,
             reply_offset: 0,
+            ready: None,
             request_offset: 0,
             connection_first: 0,
             blocked: false,
@@ -206,6 +218,14 @@ impl Client {
         self.schedule.peek().is_some_and(|due_ns| bench.admits(due_ns))
     }
 
+    /// Segments that its connection had to send again so far; 0 where it has none.
+    pub fn retransmissions(&self) -> u64 {
+        match &self.state {
+            State::Up(socket) => crate::socket::retransmissions(socket),
+            State::Down | State::Connecting(_) => 0,
+        }
+    }
+
     /// The run is over at `bench.now_ns`: what is still outstanding or unsent has failed.
     pub fn finish(&mut self, bench: &mut Bench) -> Served {
         let end_ns = bench.now_ns.min(bench.window.end_ns);
@@ -283,6 +303,7 @@ impl Client {
         self.replied = self.begun;
         self.written = self.begun;
         self.reply_offset = 0;
+        self.ready = None;
         self.request_offset = 0;
     }
 

@@ -61,6 +61,8 @@ pub struct Plan {
     pub wait_for_server: Option<Duration>,
     /// Between two lines of progress, and two entries of the report's intervals.
     pub interval: Duration,
+    /// Whether the kernel is asked when replies were ready to be read.
+    pub kernel_timestamps: bool,
 }
 
 /// What a run is made against.
@@ -126,6 +128,8 @@ pub struct Request {
     pub wait_for_server: Option<Duration>,
     /// See [`Plan::interval`].
     pub interval: Duration,
+    /// See [`Plan::kernel_timestamps`].
+    pub kernel_timestamps: bool,
 }
 
 /// Why a run that was asked for makes no sense.
@@ -220,6 +224,7 @@ impl Plan {
             timeout: request.timeout,
             wait_for_server: request.wait_for_server,
             interval: request.interval,
+            kernel_timestamps: request.kernel_timestamps,
         })
     }
 
@@ -297,6 +302,7 @@ pub(crate) mod tests {
             timeout: Duration::from_secs(10),
             wait_for_server: None,
             interval: Duration::from_secs(1),
+            kernel_timestamps: false,
         }
     }
 

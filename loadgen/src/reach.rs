@@ -83,7 +83,7 @@ fn probe(targets: &[Target]) -> Result<Target, Errno> {
 }
 
 fn try_connect(target: &Target) -> Result<(), Errno> {
-    let socket = match target.connect(0)? {
+    let socket = match target.connect(0, false)? {
         Attempt::Connected(socket) => socket,
         Attempt::UnderWay(socket) => {
             let timeout = Timespec::try_from(PROBE_TIMEOUT).map_err(|_| Errno::INVAL)?;

@@ -40,6 +40,10 @@ impl Latency {
 
     /// Adds another histogram's samples.
     pub fn merge(&mut self, other: &Self) {
+        // Adding walks through every bucket, and some histograms of a run stay empty.
+        if other.histogram.is_empty() {
+            return;
+        }
         self.clamped += other.clamped;
         self.histogram.add(&other.histogram).expect("both have the same bounds, which are constants");
     }
@@ -103,6 +107,11 @@ pub struct Recording {
     pub schedule_lag: Latency,
     /// From the moment a request of the window was due to the moment it was written.
     pub due_to_written: Latency,
+    /// From the moment a request of the window was written to the moment the kernel had its reply's first part ready.
+    /// Only where the kernel was asked, and only of replies that did not share a read with others.
+    pub written_to_ready: Latency,
+    /// From then to the moment it was read.
+    pub ready_to_read: Latency,
     /// How long connections took to be established, over the whole run.
     pub connect: Latency,
     /// The requests.
@@ -118,6 +127,8 @@ impl Recording {
         self.service.merge(&other.service);
         self.schedule_lag.merge(&other.schedule_lag);
         self.due_to_written.merge(&other.due_to_written);
+        self.written_to_ready.merge(&other.written_to_ready);
+        self.ready_to_read.merge(&other.ready_to_read);
         self.connect.merge(&other.connect);
         self.counts.merge(&other.counts);
         self.failures.merge(&other.failures);
@@ -129,6 +140,8 @@ impl Recording {
         self.service.clear();
         self.schedule_lag.clear();
         self.due_to_written.clear();
+        self.written_to_ready.clear();
+        self.ready_to_read.clear();
         self.connect.clear();
         self.counts = Counts::default();
         self.failures = FailureCounts::default();

@@ -24,6 +24,7 @@ use crate::{
     limits,
     own_server::{self, Log},
     plan::{Against, Plan},
+    probes,
     progress::Progress,
     reach::find_target,
     recording::Recording,
@@ -213,7 +214,10 @@ impl Crew {
     ) -> Tally {
         let mut window = window(plan, start_ns);
         let mut tally = Tally::new(plan, window);
-        tally.set_window_start(SystemTime::now() + self.clock.until(window.start_ns));
+        tally.set_clocks(
+            SystemTime::now() + self.clock.until(window.start_ns),
+            probes::clock_step_ns(self.clock),
+        );
         let (mut before, mut after) = (None, None);
         loop {
             let now_ns = self.clock.now_ns();

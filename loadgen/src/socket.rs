@@ -7,13 +7,24 @@ use std::{
 };
 
 use common::Address;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::{getsockopt_impl, sockopt_impl, sys::socket::sockopt::IpBindAddressNoPort};
 use rustix::{
     io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt,
     },
 };
+
+sockopt_impl!(
+    /// What the kernel knows of a TCP connection.
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info
+);
+
+use crate::timestamps;
 
 /// Where clients connect to: an address that needs no further look-up.
 #[derive(Clone, Debug)]
@@ -56,11 +67,12 @@ impl Target {
     }
 
     /// Begins to connect a new non-blocking socket, from source address number `source`: 0 leaves the choice to
-    /// the kernel, `n` is 127.0.0.(n+1) and only for loopback IPv4.
+    /// the kernel, `n` is 127.0.0.(n+1) and only for loopback IPv4. With `timestamps`, the kernel notes when what a
+    /// TCP socket receives was ready.
     ///
     /// # Errors
     /// What the kernel says; `AGAIN` means that a unix socket's backlog is full.
-    pub fn connect(&self, source: u8) -> Result<Attempt, Errno> {
+    pub fn connect(&self, source: u8, timestamps: bool) -> Result<Attempt, Errno> {
         let family = match self {
             Target::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
             Target::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
@@ -72,6 +84,9 @@ impl Target {
         let connected = match self {
             Target::Tcp(address) => {
                 sockopt::set_tcp_nodelay(&socket, true)?;
+                if timestamps {
+                    timestamps::ask(&socket)?;
+                }
                 if source > 0 {
                     // The port is chosen when the socket connects: it may then be one that is in use towards
                     // another server, or rests after a connection (ip(7)).
@@ -89,6 +104,11 @@ impl Target {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Segments that a TCP connection had to send again so far (tcp(7), `TCP_INFO`); 0 for a unix socket.
+pub fn retransmissions(socket: &OwnedFd) -> u64 {
+    nix::sys::socket::getsockopt(socket, TcpInfo).map_or(0, |info| info.tcpi_total_retrans.into())
 }
 
 fn source_address(source: u8) -> IpAddr {

@@ -18,10 +18,11 @@ use crate::{
     fairness, limits,
     message::{Expect, Mismatch},
     plan::Plan,
+    probes::{MachineProbe, ThreadProbe},
     recording::{LATENCY_NS_MAX, Latency, Recording},
     report::{
-        Connections, Environment, Fairness, Generator, Interval, Latencies, Loop, PlanSummary, Rate, Report,
-        Requests, SCHEMA, Server, Status, Verdict,
+        Connections, Environment, Fairness, Generator, Interval, Latencies, Loop, Network, PlanSummary, Rate,
+        Report, Requests, SCHEMA, Server, Status, Verdict,
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
@@ -36,6 +37,7 @@ pub struct Setting {
     environment: Environment,
     plan: PlanSummary,
     started_at_unix_ms: u64,
+    machine_at_start: MachineProbe,
 }
 
 /// What the run has of the machine.
@@ -54,6 +56,7 @@ pub struct Machine {
 pub struct Cost {
     generator_cpu_ns: u64,
     server: Option<Usage>,
+    machine: MachineProbe,
 }
 
 /// What the load threads saw so far.
@@ -73,7 +76,10 @@ pub struct Tally {
     clients: Vec<Served>,
     /// Of the thread for which it is the shortest.
     stall_ns_max: Option<u64>,
-    busiest_thread_cpu_ns: u64,
+    /// What each load thread used in the window.
+    usages: Vec<ThreadProbe>,
+    client_retransmissions: u64,
+    clock_step_ns: u64,
     ended_ns: u64,
     mismatch: Option<Mismatch>,
     cost: Option<(Cost, Cost)>,
@@ -108,6 +114,7 @@ impl Setting {
             server,
             environment: environment(machine),
             started_at_unix_ms: since_1970.as_millis() as u64,
+            machine_at_start: MachineProbe::now(),
         }
     }
 
@@ -124,6 +131,7 @@ impl Cost {
         Self {
             generator_cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64,
             server: server.and_then(ServerProcess::usage),
+            machine: MachineProbe::now(),
         }
     }
 }
@@ -143,7 +151,9 @@ impl Tally {
             intervals: Vec::new(),
             clients: Vec::new(),
             stall_ns_max: None,
-            busiest_thread_cpu_ns: 0,
+            usages: Vec::new(),
+            client_retransmissions: 0,
+            clock_step_ns: 0,
             ended_ns: window.start_ns,
             mismatch: None,
             cost: None,
@@ -167,13 +177,15 @@ impl Tally {
         self.clients.extend(ended.clients);
         let stall_ns = ended.stall_ns_max;
         self.stall_ns_max = Some(self.stall_ns_max.map_or(stall_ns, |known| known.min(stall_ns)));
-        self.busiest_thread_cpu_ns = self.busiest_thread_cpu_ns.max(ended.cpu_ns);
+        self.usages.push(ended.usage);
+        self.client_retransmissions += ended.retransmissions;
         self.ended_ns = self.ended_ns.max(ended.ended_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
     }
 
-    /// When the window began, by the clock on the wall.
-    pub fn set_window_start(&mut self, at: SystemTime) {
+    /// When the window began, by the clock on the wall, and the smallest step of the run's own clock.
+    pub fn set_clocks(&mut self, at: SystemTime, clock_step_ns: u64) {
+        self.clock_step_ns = clock_step_ns;
         let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.window_started_at_unix_us = since_1970.as_micros() as u64;
     }
@@ -227,13 +239,13 @@ impl Tally {
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
             generator: self.generator(elapsed_s),
-            network: None,
+            network: self.network(&setting),
             server: setting.server.as_ref().and_then(|identity| self.server(identity)),
             server_ended_early: setting.server.is_some() && self.server_is_gone(),
             slo: Vec::new(),
             calibration: None,
             merged: None,
-            notes: self.notes(&setting),
+            notes: self.notes(plan),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
             plan: setting.plan,
@@ -286,14 +298,16 @@ impl Tally {
 
     fn latencies(&self, plan: &Plan) -> Latencies {
         let open = plan.rate_per_s().is_some();
+        // A unix socket does not tell when a reply was ready.
+        let stamped = !self.total.ready_to_read.histogram().is_empty();
         Latencies {
             response: summary::latency(&self.total.response),
             service: summary::latency(&self.total.service),
             schedule_lag: open.then(|| summary::latency(&self.total.schedule_lag)),
             connect: summary::latency(&self.total.connect),
             due_to_written: summary::latency(&self.total.due_to_written),
-            written_to_ready: None,
-            ready_to_read: None,
+            written_to_ready: stamped.then(|| summary::latency(&self.total.written_to_ready)),
+            ready_to_read: stamped.then(|| summary::latency(&self.total.ready_to_read)),
         }
     }
 
@@ -329,9 +343,35 @@ impl Tally {
         Generator {
             cpu_s: cpu_ns as f64 / 1e9,
             cpu_ns_per_request: per(cpu_ns as f64, replies),
-            busiest_thread_share: per(self.busiest_thread_cpu_ns as f64 / 1e9, elapsed_s).unwrap_or(0.0),
-            ..Generator::default()
+            busiest_thread_share: self
+                .most_of(elapsed_s, |usage| Some(usage.cpu_ns as f64 / 1e9))
+                .unwrap_or(0.0),
+            idle_share_min: self
+                .most_of(elapsed_s, |usage| Some((usage.cpu_ns + usage.waited_ns?) as f64 / 1e9))
+                .map(|busy| (1.0 - busy).max(0.0)),
+            cpu_wait_share_max: self.most_of(elapsed_s, |usage| Some(usage.waited_ns? as f64 / 1e9)),
+            preemptions_per_s_max: self.most_of(elapsed_s, |usage| Some(usage.preemptions? as f64)),
+            steal_share: self
+                .cost
+                .and_then(|(before, after)| after.machine.steal_share_since(&before.machine)),
+            clock_step_ns: self.clock_step_ns,
         }
+    }
+
+    /// The most that any load thread used of something, for each second of the window.
+    fn most_of(&self, elapsed_s: f64, of: fn(&ThreadProbe) -> Option<f64>) -> Option<f64> {
+        per(self.usages.iter().filter_map(of).reduce(f64::max)?, elapsed_s)
+    }
+
+    fn network(&self, setting: &Setting) -> Option<Network> {
+        let (_, Cost { machine: after, .. }) = self.cost?;
+        let before = setting.machine_at_start;
+        let since = |of: fn(&MachineProbe) -> Option<u64>| Some(of(&after)?.saturating_sub(of(&before)?));
+        Some(Network {
+            client_retransmissions: self.client_retransmissions,
+            retransmissions: since(|machine| machine.retransmissions)?,
+            listen_overflows: since(|machine| machine.listen_overflows)?,
+        })
     }
 
     fn server(&self, identity: &Identity) -> Option<Server> {
@@ -357,19 +397,23 @@ impl Tally {
         self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none())
     }
 
-    fn notes(&self, setting: &Setting) -> Vec<String> {
+    fn notes(&self, plan: &Plan) -> Vec<String> {
         let mut notes = Vec::new();
         let clamped = self.total.clamped();
         if clamped > 0 {
             let most_s = LATENCY_NS_MAX / 1_000_000_000;
             notes.push(format!("{clamped} times were longer than {most_s} s and are counted there"));
         }
+        let stamped = self.total.ready_to_read.histogram().len();
+        let unstamped = self.total.counts.completed - stamped;
+        if plan.kernel_timestamps && unstamped > 0 {
+            notes.push(format!(
+                "the kernel does not tell when {unstamped} replies were ready: it tells for TCP, and for one reply a read"
+            ));
+        }
         let unsent = self.total.counts.unsent;
         if unsent > 0 {
             notes.push(format!("{unsent} requests were due, but could not be written before the end"));
-        }
-        if setting.server.is_some() && self.server_is_gone() {
-            notes.push("the server of this run was gone before the end".to_owned());
         }
         notes
     }
@@ -402,6 +446,7 @@ pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
         timeout_s: plan.timeout.as_secs_f64(),
         interval_s: plan.interval.as_secs_f64(),
         seed: plan.seed,
+        kernel_timestamps: plan.kernel_timestamps,
     }
 }
 

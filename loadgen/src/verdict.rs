@@ -1,10 +1,11 @@
 //! Whether a report's numbers deserve trust: a table of rules over the report's own data. Pure.
 //!
 //! A rule finds what is wrong, by how much, and says what to do about it. Rules are parted by what they are about: the
-//! [`server`], the [`generator`] and its machine, or the [`course`] of the run.
+//! [`server`], the [`generator`] and its machine, the [`network`] between them, or the [`course`] of the run.
 
 mod course;
 mod generator;
+mod network;
 mod server;
 
 use crate::report::{Reason, Report, Status, Verdict};
@@ -44,7 +45,23 @@ static RULES: &[Rule] = &[
     Rule { code: "starved", bars_comparison: true, find: server::starved },
     Rule { code: "unfair", bars_comparison: true, find: server::unfair },
     Rule { code: "silence", bars_comparison: true, find: server::silence },
+    Rule { code: "server_ended", bars_comparison: true, find: server::ended },
+    Rule { code: "generator_saturated", bars_comparison: false, find: generator::saturated },
     Rule { code: "cannot_keep_up", bars_comparison: true, find: server::cannot_keep_up },
+    Rule { code: "late", bars_comparison: false, find: generator::late },
+    Rule { code: "stall", bars_comparison: false, find: course::stall },
+    Rule { code: "concurrency", bars_comparison: false, find: course::concurrency },
+    Rule { code: "reconnects", bars_comparison: false, find: network::reconnects },
+    Rule { code: "local_ports", bars_comparison: false, find: network::local_ports },
+    Rule { code: "listen_overflow", bars_comparison: false, find: network::listen_overflow },
+    Rule { code: "retransmissions", bars_comparison: false, find: network::retransmissions },
+    Rule { code: "delayed_ack", bars_comparison: false, find: network::delayed_ack },
+    Rule { code: "warm_up", bars_comparison: false, find: course::warm_up },
+    Rule { code: "drift", bars_comparison: false, find: course::drift },
+    Rule { code: "cpu_wait", bars_comparison: false, find: generator::cpu_wait },
+    Rule { code: "preempted", bars_comparison: false, find: generator::preempted },
+    Rule { code: "steal", bars_comparison: false, find: generator::steal },
+    Rule { code: "clock", bars_comparison: false, find: generator::clock },
 ];
 
 /// Judges a report by its data; its own verdict is not looked at.

@@ -17,7 +17,6 @@ use rustix::{
         epoll::{self, CreateFlags, Event, EventData, EventFlags},
     },
     io::Errno,
-    time::{ClockId, clock_gettime},
 };
 
 use crate::{
@@ -28,10 +27,12 @@ use crate::{
     failure::FailureCounts,
     message::Mismatch,
     plan::Plan,
+    probes::ThreadProbe,
     recording::Recording,
     schedule::{Place, Schedule},
     socket::Target,
     timers::Timers,
+    timestamps,
 };
 
 /// After an interruption, replies are awaited for at most so long.
@@ -83,8 +84,10 @@ pub struct Ended {
     pub clients: Vec<Served>,
     /// The longest time in the window for which replies were owed and none came.
     pub stall_ns_max: u64,
-    /// The thread's CPU time in the window.
-    pub cpu_ns: u64,
+    /// What the thread has used in the window.
+    pub usage: ThreadProbe,
+    /// Segments that its clients' connections had to send again, of those that lived at the end.
+    pub retransmissions: u64,
     /// When its part of the window ended.
     pub ended_ns: u64,
     /// The first wrong reply it saw.
@@ -121,8 +124,9 @@ pub struct Worker {
     phase: Phase,
     /// The interval that is being recorded.
     index: usize,
-    cpu_ns_at_start: u64,
-    cpu_ns: u64,
+    /// What the thread had used when the window began, and what it used in the window.
+    usage_at_start: ThreadProbe,
+    usage: ThreadProbe,
     /// When the next connection may be begun, by the connect rate.
     next_connect_ns: u64,
     /// Since when no connection has been up.
@@ -177,6 +181,7 @@ impl Worker {
             targets: task.targets.clone(),
             messages: plan.messages.clone(),
             received: vec![0; BUFFER_BYTES],
+            control: timestamps::buffer(),
             batch: Vec::with_capacity(BUFFER_BYTES),
             timers: Timers::default(),
             window: Window::NEVER,
@@ -201,8 +206,8 @@ impl Worker {
             clients,
             phase: Phase::Connecting { until_ns },
             index: 0,
-            cpu_ns_at_start: 0,
-            cpu_ns: 0,
+            usage_at_start: ThreadProbe::default(),
+            usage: ThreadProbe::default(),
             next_connect_ns: now_ns,
             alone_since_ns: now_ns,
         })
@@ -318,14 +323,14 @@ impl Worker {
         }
         if self.phase == Phase::WarmUp && now_ns >= self.bench.window.start_ns {
             self.phase = Phase::Measuring;
-            self.cpu_ns_at_start = thread_cpu_ns();
+            self.usage_at_start = ThreadProbe::now();
         }
         if self.phase == Phase::Measuring {
             while now_ns >= self.next_interval_ns() {
                 self.cut_interval();
             }
             if now_ns >= self.bench.window.end_ns || self.is_spent() {
-                self.cpu_ns = thread_cpu_ns() - self.cpu_ns_at_start;
+                self.usage = ThreadProbe::now().since(self.usage_at_start);
                 let timeout = self.task.plan.timeout;
                 let is_interrupted = self.task.control.stop_ns().is_some();
                 let grace = if is_interrupted { timeout.min(INTERRUPTED_GRACE) } else { timeout };
@@ -405,6 +410,7 @@ impl Worker {
     fn end(mut self) {
         let ended_ns = self.bench.read_clock();
         self.bench.note_stall(ended_ns);
+        let retransmissions = self.clients.iter().map(Client::retransmissions).sum();
         let clients: Vec<_> = self.clients.iter_mut().map(|client| client.finish(&mut self.bench)).collect();
         if self.task.plan.requests.is_some() && self.is_spent() {
             let counts = &mut self.bench.recording.counts;
@@ -416,7 +422,8 @@ impl Worker {
             recording: mem::take(&mut self.bench.recording),
             clients,
             stall_ns_max: self.bench.stall_ns_max,
-            cpu_ns: self.cpu_ns,
+            usage: self.usage,
+            retransmissions,
             ended_ns: ended_ns.min(self.bench.window.end_ns),
             mismatch: self.bench.mismatch.take(),
         };
@@ -444,11 +451,6 @@ fn share(whole: u64, thread: usize, threads: usize) -> u64 {
 /// The time between two connections of one thread by the connect rate; zero without one.
 fn connect_gap_ns(plan: &Plan) -> u64 {
     plan.connect_rate_per_s.map_or(0, |rate| (1_000_000_000 * plan.threads as u64 / rate).max(1))
-}
-
-fn thread_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 #[cfg(test)]

@@ -62,6 +62,11 @@ pub struct LoadArgs {
           value_parser = parse_duration)]
     pub warmup: Duration,
 
+    /// Ask the kernel when each reply was ready to be read, to tell the server's time from the generator's own delay.
+    /// TCP only; costs CPU time for each reply
+    #[arg(long, help_heading = "Load")]
+    pub kernel_timestamps: bool,
+
     /// Bytes of a message
     #[arg(short, long, help_heading = "Messages", value_name = "N", default_value = "64",
           value_parser = parse_positive_count)]
@@ -122,6 +127,7 @@ impl LoadArgs {
             timeout: self.timeout,
             wait_for_server: None,
             interval: INTERVAL_DEFAULT,
+            kernel_timestamps: self.kernel_timestamps,
         })
     }
 }

@@ -29,7 +29,7 @@ impl Client {
     }
 
     fn attempt(&mut self, bench: &mut Bench) {
-        match bench.targets[self.target].connect(self.source) {
+        match bench.targets[self.target].connect(self.source, bench.rules.kernel_timestamps) {
             Ok(Attempt::Connected(socket)) => {
                 // A unix socket, which need not be watched for becoming writable until it is full.
                 let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;

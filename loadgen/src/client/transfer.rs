@@ -8,10 +8,11 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 
-use super::{Client, NOT_OWED, Outstanding, State};
+use super::{Client, NOT_OWED, Outstanding, Ready, State};
 use crate::{
     bench::{BUFFER_BYTES, Bench},
     failure::Failure,
+    timestamps,
 };
 
 impl Client {
@@ -21,14 +22,27 @@ impl Client {
     pub(super) fn receive(&mut self, bench: &mut Bench, ended: bool) -> Result<(), Failure> {
         loop {
             let State::Up(socket) = &self.state else { return Ok(()) };
-            let length = match recv(socket, &mut bench.received[..], RecvFlags::empty()) {
-                Ok((_, 0)) => return Err(Failure::Closed),
-                Ok((_, length)) => length,
+            let received = match bench.rules.kernel_timestamps {
+                false => recv(socket, &mut bench.received[..], RecvFlags::empty())
+                    .map(|(_, length)| (length, None)),
+                true => timestamps::receive(socket, &mut bench.received, &mut bench.control),
+            };
+            let (length, ready_at) = match received {
+                Ok((0, _)) => return Err(Failure::Closed),
+                Ok(received) => received,
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(Failure::of_transfer(error)),
             };
             let now_ns = bench.read_clock();
+            if self.reply_offset == 0 {
+                // Of several replies in one read, only the last one's moment would be known.
+                let alone = ready_at.filter(|_| length <= bench.messages.size());
+                self.ready = alone.map(|at| {
+                    let unread_ns = timestamps::age_ns(at);
+                    Ready { at_ns: now_ns.saturating_sub(unread_ns), unread_ns }
+                });
+            }
             let received = mem::take(&mut bench.received);
             let outcome = self.take(bench, &received[..length], now_ns);
             bench.received = received;
@@ -95,7 +109,12 @@ impl Client {
             recording.response.record(now_ns - due_ns);
             recording.service.record(now_ns.saturating_sub(written_ns));
             recording.due_to_written.record(written_ns.saturating_sub(due_ns));
+            if let Some(Ready { at_ns, unread_ns }) = self.ready {
+                recording.written_to_ready.record(at_ns.saturating_sub(written_ns));
+                recording.ready_to_read.record(unread_ns);
+            }
         }
+        self.ready = None;
         if bench.window.contains(now_ns) {
             recording.counts.replies_in_window += 1;
             self.replies_in_window += 1;

@@ -52,8 +52,8 @@ pub struct Report {
     pub fairness: Fairness,
     /// What the measuring cost, and what disturbed it.
     pub generator: Generator,
-    /// What the network stack of the generator's machine counted in the window, for all who use it; None where it does
-    /// not tell.
+    /// What the network stack of the generator's machine counted from the first connection to the window's end; None
+    /// where it does not tell.
     #[serde(default)]
     pub network: Option<Network>,
     /// What the serving cost; None where that cannot be known.
@@ -182,6 +182,9 @@ pub struct PlanSummary {
     pub interval_s: f64,
     /// What everything random was drawn from.
     pub seed: u64,
+    /// The kernel was asked when replies were ready to be read.
+    #[serde(default)]
+    pub kernel_timestamps: bool,
 }
 
 /// Where the run was made.
@@ -371,8 +374,8 @@ pub struct Generator {
     pub clock_step_ns: u64,
 }
 
-/// What the network stack of the generator's machine counted in the window (proc(5), `/proc/net/snmp` and
-/// `/proc/net/netstat`; tcp(7), `TCP_INFO`).
+/// What the network stack of the generator's machine counted from the first connection to the window's end (proc(5),
+/// `/proc/net/snmp` and `/proc/net/netstat`; tcp(7), `TCP_INFO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Segments that the clients' own connections had to send again, of those that lived at the end.

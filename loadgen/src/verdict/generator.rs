@@ -1,1 +1,240 @@
-//! What the generator and its machine were short of.
+//! What the generator and its machine were short of: then the numbers are partly its own.
+
+use super::Finding;
+use crate::{
+    human::{duration_ns, percent, rate},
+    report::{Latency, Loop, Report, Status},
+};
+
+/// A load thread with less time to spare than this part of the window is the bottleneck, or about to be.
+const IDLE_SHARE_MIN: f64 = 0.02;
+/// Under this part of the offered rate it was not reached; the same bound as for a server that does not keep up.
+const ACHIEVED_SHARE_MIN: f64 = 0.98;
+/// From this part of the mean response time on, the numbers are more the generator's than the server's.
+const LAG_SHARE_INVALID: f64 = 0.5;
+/// What is looked at of the lag and of the response time.
+static LAG_BOUNDS: [LagBound; 2] = [
+    LagBound { name: "mean", of: |latency| latency.mean, share_max: 0.15, ns_min: 25e3 },
+    // The tail of a calm machine's wake-ups is long: only what is more than half of the tail hides the server's.
+    LagBound { name: "p99", of: |latency| latency.p99.map(|p99| p99 as f64), share_max: 0.5, ns_min: 250e3 },
+];
+/// The part of the window that a load thread may wait for a CPU.
+const CPU_WAIT_SHARE_MAX: f64 = 0.05;
+/// The part of the machine's time that its hypervisor may give to others.
+const STEAL_SHARE_MAX: f64 = 0.05;
+/// How often a second a load thread may be taken off its CPU: each time costs microseconds, and caches.
+const PREEMPTIONS_PER_S_MAX: f64 = 500.0;
+/// The clock must be so many times finer than what it measures.
+const CLOCK_STEPS_MIN: f64 = 100.0;
+
+/// How much of the response time the generator's own lateness may be.
+struct LagBound {
+    /// What is looked at.
+    name: &'static str,
+    /// The same of both.
+    of: fn(&Latency) -> Option<f64>,
+    /// The part that it may be.
+    share_max: f64,
+    /// What no clock and no timer could do much better than: timers have a slack of 1 µs, and a wake-up takes some 10 µs in
+    /// a virtual machine.
+    ns_min: f64,
+}
+
+pub(super) fn saturated(report: &Report) -> Option<Finding> {
+    let idle = idle_share(report).filter(|idle| *idle < IDLE_SHARE_MIN)?;
+    let finding = |status, message: String| Finding {
+        status,
+        value: idle,
+        bound: IDLE_SHARE_MIN,
+        message,
+        advice: "use more load threads (-t) on CPUs of their own, further machines ('loadgen merge'), or a lower --rate",
+    };
+    let idle = percent(idle);
+    match (report.plan.r#loop, report.rate.offered_per_s) {
+        (Loop::Open, Some(offered)) if report.rate.achieved_per_s < offered * ACHIEVED_SHARE_MIN => {
+            let (achieved, offered) = (rate(report.rate.achieved_per_s), rate(offered));
+            Some(finding(
+                Status::Invalid,
+                format!(
+                    "the generator was the bottleneck, not the server: a load thread was idle for {idle} of the \
+                     time, and {achieved}/s of {offered}/s were reached"
+                ),
+            ))
+        }
+        _ => Some(finding(
+            Status::Suspect,
+            format!(
+                "a load thread was idle for only {idle} of the time: the rate is as much the generator's limit as \
+                 the server's, and its own delays are in the latencies"
+            ),
+        )),
+    }
+}
+
+/// Whether the load threads could not have done more.
+pub(super) fn is_saturated(report: &Report) -> bool {
+    idle_share(report).is_some_and(|idle| idle < IDLE_SHARE_MIN)
+}
+
+/// Where the kernel does not tell how long a thread waited for a CPU, what it used of one must do.
+fn idle_share(report: &Report) -> Option<f64> {
+    let generator = &report.generator;
+    (report.elapsed_s > 0.0).then(|| generator.idle_share_min.unwrap_or(1.0 - generator.busiest_thread_share))
+}
+
+pub(super) fn late(report: &Report) -> Option<Finding> {
+    let (lag, response) = (report.latency_ns.schedule_lag.as_ref()?, &report.latency_ns.response);
+    let of = |bound: &'static LagBound| {
+        let (lag_ns, response_ns) = ((bound.of)(lag)?, (bound.of)(response)?);
+        let share = lag_ns / response_ns.max(1.0);
+        (lag_ns > bound.ns_min && share > bound.share_max).then_some((bound, share, lag_ns, response_ns))
+    };
+    let (LagBound { name, share_max, .. }, share, lag_ns, response_ns) = LAG_BOUNDS.iter().find_map(of)?;
+    let [lag, response] = [lag_ns, response_ns].map(|time_ns| duration_ns(time_ns as u64));
+    Some(Finding {
+        status: if *name == "mean" && share > LAG_SHARE_INVALID { Status::Invalid } else { Status::Suspect },
+        value: share,
+        bound: *share_max,
+        message: format!(
+            "the generator was late itself: its schedule lag has a {name} of {lag}, {} of the response time's \
+             {response} (at most {} may be)",
+            percent(share),
+            percent(*share_max)
+        ),
+        advice: "give the load threads CPUs of their own (taskset, or a machine), use more of them (-t), or lower --rate",
+    })
+}
+
+pub(super) fn cpu_wait(report: &Report) -> Option<Finding> {
+    let share = report.generator.cpu_wait_share_max?;
+    (share > CPU_WAIT_SHARE_MAX).then(|| Finding {
+        status: Status::Suspect,
+        value: share,
+        bound: CPU_WAIT_SHARE_MAX,
+        message: format!(
+            "a load thread waited for a CPU for {} of the time (at most {} may be)",
+            percent(share),
+            percent(CPU_WAIT_SHARE_MAX)
+        ),
+        advice: "others use the generator's CPUs: stop them, pin the server elsewhere (taskset), or use fewer -t",
+    })
+}
+
+pub(super) fn steal(report: &Report) -> Option<Finding> {
+    let share = report.generator.steal_share?;
+    (share > STEAL_SHARE_MAX).then(|| Finding {
+        status: Status::Suspect,
+        value: share,
+        bound: STEAL_SHARE_MAX,
+        message: format!(
+            "the hypervisor gave {} of this machine's CPU time to others (at most {} may be)",
+            percent(share),
+            percent(STEAL_SHARE_MAX)
+        ),
+        advice: "use a machine of your own, or measure when its neighbours are quiet",
+    })
+}
+
+pub(super) fn preempted(report: &Report) -> Option<Finding> {
+    let per_s = report.generator.preemptions_per_s_max?;
+    (per_s > PREEMPTIONS_PER_S_MAX).then(|| Finding {
+        status: Status::Suspect,
+        value: per_s,
+        bound: PREEMPTIONS_PER_S_MAX,
+        message: format!(
+            "a load thread was taken off its CPU {} times a second (at most {} may be)",
+            rate(per_s),
+            rate(PREEMPTIONS_PER_S_MAX)
+        ),
+        advice: "others use the generator's CPUs: stop them, pin the server elsewhere (taskset), or use fewer -t",
+    })
+}
+
+pub(super) fn clock(report: &Report) -> Option<Finding> {
+    let step_ns = report.generator.clock_step_ns as f64;
+    let bound = report.latency_ns.response.p50? as f64 / CLOCK_STEPS_MIN;
+    (step_ns > bound).then(|| Finding {
+        status: Status::Suspect,
+        value: step_ns,
+        bound,
+        message: format!(
+            "the clock moves in steps of {}, too coarse for a median of {}",
+            duration_ns(step_ns as u64),
+            duration_ns((bound * CLOCK_STEPS_MIN) as u64)
+        ),
+        advice: "see /sys/devices/system/clocksource/clocksource0/: 'tsc' is fine-grained",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{judge, tests::codes};
+
+    #[test]
+    fn each_rule_applies_on_its_side_of_the_line() {
+        let idle = |share| move |report: &mut Report| report.generator.idle_share_min = Some(share);
+        assert_eq!(codes(idle(0.02)), [""; 0]);
+        assert_eq!(codes(idle(0.019)), ["generator_saturated"]);
+        let wait = |share| move |report: &mut Report| report.generator.cpu_wait_share_max = Some(share);
+        assert_eq!(codes(wait(0.05)), [""; 0]);
+        assert_eq!(codes(wait(0.051)), ["cpu_wait"]);
+        let steal = |share| move |report: &mut Report| report.generator.steal_share = Some(share);
+        assert_eq!(codes(steal(0.05)), [""; 0]);
+        assert_eq!(codes(steal(0.051)), ["steal"]);
+        let preempted =
+            |per_s| move |report: &mut Report| report.generator.preemptions_per_s_max = Some(per_s);
+        assert_eq!(codes(preempted(500.0)), [""; 0]);
+        assert_eq!(codes(preempted(501.0)), ["preempted"]);
+        // The example's median is 1.04 ms.
+        let step = |step_ns| move |report: &mut Report| report.generator.clock_step_ns = step_ns;
+        assert_eq!(codes(step(10_000)), [""; 0]);
+        assert_eq!(codes(step(10_500)), ["clock"]);
+    }
+
+    #[test]
+    fn a_lag_counts_as_far_as_it_is_part_of_what_is_reported() {
+        let lag = |mean_ns: f64, p99_ns| {
+            move |report: &mut Report| {
+                report.latency_ns.response.mean = Some(1e6);
+                report.latency_ns.response.p99 = Some(4_000_000);
+                let lag = report.latency_ns.schedule_lag.as_mut().unwrap();
+                (lag.mean, lag.p99) = (Some(mean_ns), Some(p99_ns));
+            }
+        };
+        assert_eq!(codes(lag(150e3, 2_000_000)), [""; 0]);
+        assert_eq!(codes(lag(151e3, 2_000_000)), ["late"]);
+        assert_eq!(codes(lag(150e3, 2_000_001)), ["late"]);
+        let status = |change: &dyn Fn(&mut Report)| {
+            let mut report = crate::report::tests::example();
+            change(&mut report);
+            judge(&report).status
+        };
+        assert_eq!(status(&lag(500e3, 1_000)), Status::Suspect);
+        assert_eq!(status(&lag(501e3, 1_000)), Status::Invalid);
+        // A fast server's response is not much longer than a wake-up.
+        let fast = |report: &mut Report| {
+            report.latency_ns.response.mean = Some(60e3);
+            report.latency_ns.schedule_lag.as_mut().unwrap().mean = Some(24e3);
+        };
+        assert_eq!(codes(fast), [""; 0]);
+    }
+
+    #[test]
+    fn a_generator_without_time_to_spare_is_blamed_and_not_the_server() {
+        let overloaded = |report: &mut Report| {
+            report.generator.idle_share_min = Some(0.001);
+            report.rate.achieved_per_s = 700.0;
+        };
+        let mut report = crate::report::tests::example();
+        overloaded(&mut report);
+        let verdict = judge(&report);
+        let codes: Vec<_> = verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
+        assert_eq!((verdict.status, codes), (Status::Invalid, vec!["generator_saturated"]));
+        assert!(verdict.reasons[0].message.contains("not the server"), "{}", verdict.reasons[0].message);
+        // Where the kernel does not tell who waited, the CPU time must do.
+        report.generator.idle_share_min = None;
+        report.generator.busiest_thread_share = 0.99;
+        assert_eq!(judge(&report).reasons[0].code, "generator_saturated");
+    }
+}

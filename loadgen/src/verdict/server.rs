@@ -1,6 +1,6 @@
 //! What the server did wrong, or did not do for everybody.
 
-use super::Finding;
+use super::{Finding, generator};
 use crate::{
     failure::Failure,
     human::{count, duration_ns, rate},
@@ -123,8 +123,19 @@ pub(super) fn silence(report: &Report) -> Option<Finding> {
     })
 }
 
+pub(super) fn ended(report: &Report) -> Option<Finding> {
+    report.server_ended_early.then(|| Finding {
+        status: Status::Invalid,
+        value: 1.0,
+        bound: 0.0,
+        message: "the server of this run was gone before the end".to_owned(),
+        advice: "see what it said above, and why it ended",
+    })
+}
+
 pub(super) fn cannot_keep_up(report: &Report) -> Option<Finding> {
-    if report.plan.r#loop == Loop::Closed {
+    // Who could not ask more does not know whether the server could answer more.
+    if report.plan.r#loop == Loop::Closed || generator::is_saturated(report) {
         return None;
     }
     let (offered, achieved) = (report.rate.offered_per_s?, report.rate.achieved_per_s);
