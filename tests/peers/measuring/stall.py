@@ -8,13 +8,12 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from measuring.failure import Failure
 from measuring.load import INVALID, VALID, divide_cpus, in_ms
 from measuring.processes import Server, read_line, run_measured
 from measuring.rounds import failures, in_turn, spread
-from measuring.subjects import PEERS, compile_with, select
+from measuring.subjects import HTTP, build_peer, select
 from measuring.table import Table, number
 
 FIGURES = ["p50", "p99", "p99.9", "max"]
@@ -52,7 +51,7 @@ class Load:
 def stall(options):
     """What each generator reports of the same stall in the middle of its run."""
     server_cpus, load_cpus, shared = divide_cpus(1)
-    responder = build(options)
+    responder = build_peer(HTTP, options.build).command[0]
     wanted = select([generator.name for generator in GENERATORS], options)
     chosen = {generator.name: generator for generator in GENERATORS if generator.name in wanted}
     subjects = {name: generator for name, generator in chosen.items() if is_there(generator, options)}
@@ -62,7 +61,7 @@ def stall(options):
 
     def measure(generator):
         after_ms = (generator.before_s + options.seconds / 2) * 1000
-        with Server([str(responder), "0", str(int(after_ms)), str(options.stall)], server_cpus) as server:
+        with Server([responder, "0", str(int(after_ms)), str(options.stall)], server_cpus) as server:
             with tempfile.NamedTemporaryFile() as message:
                 load = load_for(options, server.port, message)
                 arguments = [str(argument) for argument in generator.flags(load)]
@@ -124,14 +123,6 @@ def how_long_it_stood(server):
     if not stood:
         raise Failure(f"the server did not say that it stood still, but '{line}'")
     return float(stood.group(1))
-
-
-def build(options):
-    options.build.mkdir(parents=True, exist_ok=True)
-    responder = options.build / "http_stall"
-    sources = [PEERS / "http_stall.c", PEERS / "echo.h"]
-    compile_with("cc", responder, sources, ["cc", "-O3", "-Wall", "-Wextra", "-o", responder, sources[0]])
-    return responder
 
 
 def is_there(generator, options):

@@ -19,7 +19,7 @@ const PERCENTILES: [(&str, f64); 5] =
 const OF_THE_MACHINE: [&str; 7] =
     ["late", "cpu_wait", "steal", "preempted", "generator_saturated", "retransmissions", "listen_overflow"];
 /// Whoever is held up for so long has stood still.
-const HELD_UP_NS: u64 = 40_000_000;
+const STOOD_STILL_NS: u64 = 40_000_000;
 const OF_A_STALL: [&str; 5] = ["stall", "cannot_keep_up", "concurrency", "warm_up", "drift"];
 /// Names a file to which a row of a Markdown table is added for each known server.
 const TABLE: &str = "TRUTH_TABLE";
@@ -101,7 +101,7 @@ impl Told {
         let named = self.named();
         let missing: Vec<_> = codes.iter().filter(|code| !named.contains(code)).collect();
         assert!(missing.is_empty(), "{missing:?} is not named in {}", self.report.at("verdict"));
-        let held_up = self.felt.held_up_ns > HELD_UP_NS;
+        let held_up = self.felt.held_up_ns > STOOD_STILL_NS;
         let of_a_stall: &[&str] = if held_up { &OF_A_STALL } else { &[] };
         let known = [codes, besides, &OF_THE_MACHINE, of_a_stall].concat();
         let wrongly: Vec<_> = named.iter().filter(|named| !known.contains(named)).collect();
