@@ -87,7 +87,9 @@ fn a_stall_is_felt_by_everybody_who_was_due_in_it() {
     let told = Told::by(&server, load, "stands still for 300 ms of each 1 s", "");
     told.expect_ideal(|_, due_ns| left_ns(due_ns));
     told.expect_as_felt();
-    told.expect_named(&["stall"], &[]);
+    // What is as usual is no stall, and a machine may be so busy that the usual takes as long.
+    let is_unusual = 10 * told.usual_ns() < LENGTH_NS;
+    told.expect_named(if is_unusual { &["stall"] } else { &[] }, &["stall"]);
 }
 
 fn a_capped_rate_is_felt_as_a_queue_that_grows() {

@@ -3,14 +3,17 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use common::Address;
 
-use crate::harness::load::Peer;
+use crate::harness::{load::Peer, wait_until};
 
 /// Digits of the client's and of the request's number, each, at the beginning of a message.
 const DIGITS: usize = 8;
@@ -19,6 +22,7 @@ const DIGITS: usize = 8;
 pub(super) struct KnownServer {
     peer: Peer,
     records: Arc<Mutex<Vec<Record>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// A request, as its message says.
@@ -62,19 +66,27 @@ impl KnownServer {
         let records = Arc::<Mutex<Vec<Record>>>::default();
         // The clock begins before any request.
         now_ns();
+        let connections = Arc::<AtomicUsize>::default();
         let peer = Peer::start({
-            let records = Arc::clone(&records);
-            move |_, stream| serve(&stream, size, &decide, &records)
+            let (records, connections) = (Arc::clone(&records), Arc::clone(&connections));
+            move |_, stream| {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let served = serve(&stream, size, &decide, &records);
+                connections.fetch_sub(1, Ordering::SeqCst);
+                served
+            }
         });
-        Self { peer, records }
+        Self { peer, records, connections }
     }
 
     pub(super) fn address(&self) -> &Address {
         self.peer.address()
     }
 
-    /// Everything that was done.
+    /// Everything that was done, once all clients are gone.
+    #[track_caller]
     pub(super) fn records(&self) -> Vec<Record> {
+        wait_until("every connection has ended", || self.connections.load(Ordering::SeqCst) == 0);
         self.records.lock().unwrap().clone()
     }
 }

@@ -94,6 +94,11 @@ impl Told {
         );
     }
 
+    /// What half of the users have felt at most.
+    pub(super) fn usual_ns(&self) -> u64 {
+        quantile(&self.felt.at_most_ns, 0.5)
+    }
+
     /// That the verdict names all of `codes`, perhaps some of `besides`, and nothing else that is the server's doing.
     /// Where the machine was so busy that it made a stall of its own, that may be named, and what comes of it.
     #[track_caller]
