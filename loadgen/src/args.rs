@@ -9,7 +9,7 @@ use clap::{
     Arg, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use common::{Address, generate::Generate, units::parse_positive_duration};
+use common::{Address, address::ParseAddressError, generate::Generate, units::parse_positive_duration};
 use server::mode::Mode;
 
 use self::{
@@ -102,6 +102,11 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
 
+    /// Put the same load on an echo inside the generator first, and say which part of each percentile is the generator's
+    /// and the kernel's own. It takes as long again
+    #[arg(long, help_heading = "Load")]
+    calibrate: bool,
+
     /// Progress, and an entry of the report's intervals, each so often
     #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
           value_parser = parse_positive_duration)]
@@ -109,6 +114,9 @@ pub struct RunArgs {
     /// No progress
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Tell Prometheus at http://ADDR/metrics how the load goes on, anew at each interval's end. Port 0 takes a free one
+    #[arg(long, help_heading = "Output", value_name = "ADDR", value_parser = parse_metrics_address)]
+    pub metrics: Option<Address>,
     /// Where and how the report is printed.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -168,6 +176,7 @@ impl RunArgs {
         Ok(Request {
             wait_for_server: self.wait_for_server,
             interval: self.interval,
+            calibrate: self.calibrate,
             ..self.load.request(against)?
         })
     }
@@ -178,6 +187,13 @@ fn without_targets(flag: Arg) -> Arg {
     match flag.get_id().as_str() {
         "work" | "server_threads" => flag.conflicts_with("targets"),
         _ => flag,
+    }
+}
+
+fn parse_metrics_address(text: &str) -> Result<Address, String> {
+    match text.parse().map_err(|error: ParseAddressError| error.to_string())? {
+        Address::Unix(_) => Err("metrics are served over TCP only: write host:port or [v6]:port".to_owned()),
+        address => Ok(address),
     }
 }
 

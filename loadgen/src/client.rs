@@ -75,9 +75,9 @@ pub struct Client {
 pub struct Served {
     /// Replies that were complete inside the window.
     pub replies: u64,
-    /// Requests that were due in the window.
-    pub asked: u64,
-    /// Those of them that were replied to.
+    /// Whether it was owed a reply at any time in the window.
+    pub was_owed: bool,
+    /// Requests that were due in the window and were replied to.
     pub completed: u64,
     /// The longest time in the window in which it was owed a reply and got none.
     pub silence_ns_max: u64,
@@ -246,7 +246,7 @@ impl Client {
         self.state = State::Down;
         Served {
             replies: self.replies_in_window,
-            asked: self.completed + self.missed,
+            was_owed: self.completed + self.missed > 0 || self.silence_ns_max > 0,
             completed: self.completed,
             silence_ns_max: self.silence_ns_max,
         }

@@ -35,7 +35,7 @@ use crate::{
     run,
     server_process::ServerProcess,
     tally::{self, Machine},
-    their_server,
+    their_server, verdict,
 };
 
 /// With fewer rounds an interval is too narrow more often than it should be; see [`bootstrap`].
@@ -83,6 +83,7 @@ pub fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Finished> {
     progress.finish();
     let signal = interruption.signal();
     let subjects = results::subjects(plan, records);
+    notes.extend(plan.load.rate_per_s().is_none().then(|| verdict::CLOSED_LOOP.to_owned()));
     notes.extend(note_of_rounds(plan));
     notes.extend(note_of_baseline(&subjects, plan.baseline));
     let comparison = Comparison {

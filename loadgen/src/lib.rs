@@ -11,6 +11,7 @@
 //!   see goes into a [`recording`]; a [`failure`] is counted data like everything else.
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
+//! - [`mod@metrics`] tells Prometheus what was gathered so far, while the load runs.
 //! - A format prints what is in the report, and computes nothing.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
 //!   has given its first [`answer`].
@@ -18,6 +19,7 @@
 pub mod answer;
 pub mod args;
 pub mod bench;
+pub mod calibrate;
 pub mod client;
 pub mod clock;
 pub mod compare;
@@ -30,6 +32,7 @@ pub mod human;
 pub mod interruption;
 pub mod limits;
 pub mod message;
+pub mod metrics;
 pub mod own_server;
 pub mod plan;
 pub mod probes;

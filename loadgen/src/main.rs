@@ -15,6 +15,7 @@ use loadgen::{
     args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs},
     compare::{self, plan::ComparePlanError},
     error::RunError,
+    metrics::Endpoint,
     plan::{Plan, PlanError},
     progress::RunProgress,
     report::{Document, Status, text::table},
@@ -65,8 +66,9 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.output.output {
         check_writable(path)?;
     }
+    let metrics = args.metrics.as_ref().map(Endpoint::bind).transpose()?;
     let mut progress = RunProgress::new(args.quiet, plan.interval);
-    let Finished { report, signal } = run::run(plan, &mut progress)?;
+    let Finished { report, signal } = run::run(plan, metrics, &mut progress)?;
     let OutputArgs { format, output } = &args.output;
     let status = report.verdict.status;
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;

@@ -72,6 +72,11 @@ impl Messages {
             .with_expectation()
     }
 
+    /// The same requests, with another expectation of the replies.
+    pub fn expecting(&self, expect: Expect) -> Self {
+        Self { reply: self.request.to_ascii_uppercase(), expect, ..self.clone() }.with_expectation()
+    }
+
     /// The bytes of a request, and of a reply.
     pub fn size(&self) -> usize {
         self.request.len()

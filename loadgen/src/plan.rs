@@ -63,6 +63,8 @@ pub struct Plan {
     pub interval: Duration,
     /// Whether the kernel is asked when replies were ready to be read.
     pub kernel_timestamps: bool,
+    /// Whether the same load is put on an echo inside the generator first.
+    pub calibrate: bool,
 }
 
 /// What a run is made against.
@@ -130,6 +132,8 @@ pub struct Request {
     pub interval: Duration,
     /// See [`Plan::kernel_timestamps`].
     pub kernel_timestamps: bool,
+    /// See [`Plan::calibrate`].
+    pub calibrate: bool,
 }
 
 /// Why a run that was asked for makes no sense.
@@ -225,6 +229,7 @@ impl Plan {
             wait_for_server: request.wait_for_server,
             interval: request.interval,
             kernel_timestamps: request.kernel_timestamps,
+            calibrate: request.calibrate,
         })
     }
 
@@ -303,6 +308,7 @@ pub(crate) mod tests {
             wait_for_server: None,
             interval: Duration::from_secs(1),
             kernel_timestamps: false,
+            calibrate: false,
         }
     }
 

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     bench::Window,
     human::{count, duration_ns},
+    recording::Recording,
     report::Interval,
 };
 
@@ -25,6 +26,8 @@ pub trait Progress {
     fn tick(&mut self, now_ns: u64, window: Window);
     /// An interval is over.
     fn interval(&mut self, interval: &Interval);
+    /// What was seen in all the intervals that are over; told when one is over.
+    fn total(&mut self, _recording: &Recording) {}
     /// The load is over.
     fn finish(&mut self);
 }

@@ -15,6 +15,7 @@ use common::signal::Termination;
 use rustix::io::Errno;
 
 use crate::{
+    calibrate,
     clock::Clock,
     control::Control,
     cpus::{self, Division},
@@ -22,6 +23,7 @@ use crate::{
     failure::{Failure, FailureCounts},
     interruption::Interruption,
     limits,
+    metrics::{Endpoint, Exposed},
     own_server::{self, Log},
     plan::{Against, Plan},
     probes,
@@ -50,27 +52,40 @@ pub struct Finished {
     pub signal: Option<Termination>,
 }
 
-/// Makes a run, with a server of its own if the plan says so.
+/// Makes a run, with a server of its own if the plan says so, and serves its metrics if there is an endpoint for them.
 ///
 /// # Errors
 /// When it cannot be made. Requests that fail are counted, and no error.
-pub fn run(plan: Plan, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
+pub fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
     let plan = Arc::new(plan);
     if let Against::OwnServer(own) = &plan.against {
         own_server::config(own)?;
     }
     let mut machine = Machine::prepare(&plan)?;
     let interruption = Interruption::install()?;
+    if let Against::OwnServer(_) = &plan.against {
+        machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
+    }
     let server = match &plan.against {
         Against::OwnServer(own) => {
-            machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
             let server = start_divided(&mut machine.division, || own_server::start(own, Log::Stderr))?;
             progress.say(&format!("started a server of its own: {} on {}", own.mode, server.address()));
             Some(server)
         }
         Against::Targets(_) => None,
     };
-    conduct(&plan, machine, server.as_ref(), &interruption, progress)
+    let calibrate = || calibrate::floor(&plan, &machine, &interruption, progress);
+    let floor = plan.calibrate.then(calibrate).transpose()?;
+    let mut finished = match metrics {
+        None => conduct(&plan, machine, server.as_ref(), &interruption, progress)?,
+        Some(endpoint) => {
+            // Not before the CPUs are divided: those that serve the metrics are not the server's.
+            let mut exposed = Exposed::start(endpoint, &plan, progress)?;
+            conduct(&plan, machine, server.as_ref(), &interruption, &mut exposed)?
+        }
+    };
+    finished.report.calibration = floor.map(|floor| calibrate::calibration(&floor, &finished.report));
+    Ok(finished)
 }
 
 /// Makes a run against a server that is there: the one that was started for it, or else the plan's targets.
@@ -252,8 +267,10 @@ impl Crew {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            for interval in tally.finished_intervals() {
-                progress.interval(&interval);
+            let finished = tally.finished_intervals();
+            finished.iter().for_each(|interval| progress.interval(interval));
+            if !finished.is_empty() {
+                progress.total(tally.total());
             }
         }
         let after = after.unwrap_or_else(|| Cost::now(server));

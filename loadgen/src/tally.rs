@@ -99,7 +99,9 @@ impl Machine {
     pub fn prepare(plan: &Plan) -> anyhow::Result<Self> {
         // Where it cannot be raised, what there is may do.
         let limit = common::limits::raise_open_files().unwrap_or_else(|_| common::limits::open_files());
-        limits::check_open_files(plan.connections.into(), plan.threads as u64, limit)?;
+        // The echo inside has the other end of each connection.
+        let ends = if plan.calibrate { 2 } else { 1 };
+        limits::check_open_files(u64::from(plan.connections) * ends, plan.threads as u64, limit)?;
         Ok(Self { open_files_limit: limit, cpus: common::limits::usable_cpus(), division: None })
     }
 }
@@ -213,6 +215,11 @@ impl Tally {
         finished
     }
 
+    /// What was seen in all the intervals that are finished.
+    pub fn total(&self) -> &Recording {
+        &self.total
+    }
+
     /// The report of everything that was seen.
     pub fn into_report(mut self, plan: &Plan, setting: Setting, interrupted: bool) -> Report {
         self.finished_intervals();
@@ -321,8 +328,8 @@ impl Tally {
         let of = |is: fn(&Served) -> bool| self.clients.iter().filter(|client| is(client)).count() as u64;
         Fairness {
             clients: self.clients.len() as u64,
-            asked: of(|client| client.asked > 0),
-            starved: of(|client| client.asked > 0 && client.completed + client.replies == 0),
+            asked: of(|client| client.was_owed),
+            starved: of(|client| client.was_owed && client.completed + client.replies == 0),
             served: replies().filter(|replies| *replies > 0).count() as u64,
             jain: fairness::jain(replies()),
             requests_min: replies().min().unwrap_or(0),
@@ -399,6 +406,9 @@ impl Tally {
 
     fn notes(&self, plan: &Plan) -> Vec<String> {
         let mut notes = Vec::new();
+        if plan.rate_per_s().is_none() {
+            notes.push(verdict::CLOSED_LOOP.to_owned());
+        }
         let clamped = self.total.clamped();
         if clamped > 0 {
             let most_s = LATENCY_NS_MAX / 1_000_000_000;

@@ -1,7 +1,7 @@
 //! Whether a report's numbers deserve trust: a table of rules over the report's own data. Pure.
 //!
 //! A rule finds what is wrong, by how much, and says what to do about it. Rules are parted by what they are about: the
-//! [`server`], the [`generator`] and its machine, the [`network`] between them, or the [`course`] of the run.
+//! `server`, the `generator` and its machine, the `network` between them, or the `course` of the run.
 
 mod course;
 mod generator;
@@ -9,6 +9,10 @@ mod network;
 mod server;
 
 use crate::report::{Reason, Report, Status, Verdict};
+
+/// What no rule can find in a closed loop's report.
+pub const CLOSED_LOOP: &str = "a closed loop: each client waits for its reply before it asks again, so it cannot see the \
+                               queues that this waiting keeps from forming; --rate shows them";
 
 /// A rule. To add one, write its function beside the others and its row in [`RULES`].
 struct Rule {

@@ -128,6 +128,7 @@ impl LoadArgs {
             wait_for_server: None,
             interval: INTERVAL_DEFAULT,
             kernel_timestamps: self.kernel_timestamps,
+            calibrate: false,
         })
     }
 }

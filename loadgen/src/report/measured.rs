@@ -13,7 +13,7 @@ use crate::{
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`](super::SCHEMA).
     pub schema: u32,
     /// Whether the numbers deserve trust.
     pub verdict: Verdict,
@@ -310,10 +310,10 @@ pub struct Bar {
 pub struct Fairness {
     /// Clients.
     pub clients: u64,
-    /// Those that had a request that was due in the window.
+    /// Those that were owed a reply at any time in the window.
     #[serde(default)]
     pub asked: u64,
-    /// Those that had one, and never got a reply to any of them.
+    /// Those that were, and got no reply in the window, nor ever to a request that was due in it.
     #[serde(default)]
     pub starved: u64,
     /// Those that got at least one reply.

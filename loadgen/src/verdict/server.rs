@@ -14,12 +14,16 @@ const FAILED_SHARE_MAX: f64 = 0.001;
 const JAIN_MIN: f64 = 0.9;
 /// With fewer requests for each client, chance alone makes them uneven.
 const REQUESTS_PER_CLIENT_MIN: u64 = 10;
+/// In a window of fewer usual replies, one hiccup of the machine makes them uneven.
+const UNFAIR_MEDIANS_MIN: f64 = 100.0;
 /// The part of the offered rate under which a server does not keep up with it.
 const ACHIEVED_SHARE_MIN: f64 = 0.98;
 /// Under this part the load was another one than was asked for.
 const ACHIEVED_SHARE_INVALID: f64 = 0.9;
 /// The part of the window from which on a silence is no mere delay.
 const SILENCE_SHARE_MAX: f64 = 0.5;
+/// In a window that is hardly longer, a silence is a hiccup of the machine.
+const SILENCE_S_MIN: f64 = 0.1;
 /// A server that is slow to everybody starves nobody: a silence is so many times longer than the usual reply takes.
 const SILENCE_MEDIANS_MIN: f64 = 10.0;
 
@@ -89,7 +93,8 @@ pub(super) fn unfair(report: &Report) -> Option<Finding> {
     let jain = report.fairness.jain?;
     let requests = report.requests.completed + report.requests.failed;
     let clients = report.fairness.clients.max(1);
-    if requests < REQUESTS_PER_CLIENT_MIN * clients {
+    let usual_s = report.latency_ns.response.p50.unwrap_or(0) as f64 / 1e9;
+    if requests < REQUESTS_PER_CLIENT_MIN * clients || report.elapsed_s < usual_s * UNFAIR_MEDIANS_MIN {
         return None;
     }
     let each = requests as f64 / clients as f64;
@@ -109,7 +114,7 @@ pub(super) fn unfair(report: &Report) -> Option<Finding> {
 pub(super) fn silence(report: &Report) -> Option<Finding> {
     let silence_s = report.fairness.longest_silence_ns as f64 / 1e9;
     let usual_s = report.latency_ns.response.p50.unwrap_or(0) as f64 / 1e9;
-    let bound = (report.elapsed_s * SILENCE_SHARE_MAX).max(usual_s * SILENCE_MEDIANS_MIN);
+    let bound = (report.elapsed_s * SILENCE_SHARE_MAX).max(usual_s * SILENCE_MEDIANS_MIN).max(SILENCE_S_MIN);
     (silence_s > bound).then(|| {
         let [silence, window] =
             [silence_s, report.elapsed_s].map(|time_s| duration_ns((time_s * 1e9) as u64));

@@ -11,10 +11,7 @@ use super::{
 use crate::{
     compare::metrics::{METRICS, Metric, metric},
     human::duration_ns,
-    report::{
-        Loop,
-        comparison::{Comparison, Difference, Ratio, Subject, SubjectStatus},
-    },
+    report::comparison::{Comparison, Difference, Ratio, Subject, SubjectStatus},
 };
 
 /// The medians of the rounds.
@@ -80,14 +77,6 @@ fn write_what(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()
     line(out, "load", &load(&plan.load))?;
     line(out, "message", &message(&plan.load))?;
     line(out, "on", &machine(&comparison.environment))?;
-    if plan.load.r#loop == Loop::Closed {
-        line(
-            out,
-            "",
-            "A closed loop: each client waits for its reply before it asks again, so it cannot see the queues \
-             that this waiting keeps from forming. --rate shows them.",
-        )?;
-    }
     writeln!(out)
 }
 

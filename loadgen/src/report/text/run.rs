@@ -6,7 +6,7 @@ use super::{LABEL, line, load, machine, message, plural};
 use crate::{
     failure::Failure,
     human::{bytes, count, duration_ns, percent, rate},
-    report::{Bar, Latency, Loop, Report, Server, Status},
+    report::{Bar, Floor, Latencies, Latency, Report, Server, Status},
 };
 
 /// The longest bar, in characters.
@@ -18,14 +18,13 @@ pub fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     write_what(report, out)?;
     write_rate(report, out)?;
     write_latencies(report, out)?;
+    write_decomposition(report, out)?;
+    write_floor(report, out)?;
     write_histogram(report, out)?;
     write_errors(report, out)?;
     write_fairness(report, out)?;
     write_cost(report, out)?;
-    for note in &report.notes {
-        line(out, "note", note)?;
-    }
-    Ok(())
+    write_disturbance(report, out)
 }
 
 fn write_verdict(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -40,6 +39,9 @@ fn write_verdict(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     for reason in &report.verdict.reasons {
         line(out, "", &format!("{}: {}", reason.code, reason.message))?;
         line(out, "", &format!("→ {}", reason.advice))?;
+    }
+    for note in &report.notes {
+        line(out, "note", note)?;
     }
     Ok(())
 }
@@ -58,14 +60,6 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     line(out, "measured", &format!("{elapsed}, after {warmup} of warm-up"))?;
     let environment = &report.environment;
     line(out, "on", &machine(environment))?;
-    if plan.r#loop == Loop::Closed {
-        line(
-            out,
-            "",
-            "A closed loop: each client waits for its reply before it asks again, so it cannot see the queues \
-             that this waiting keeps from forming. --rate shows them.",
-        )?;
-    }
     writeln!(out)
 }
 
@@ -101,35 +95,80 @@ fn write_rate(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 /// Reads one number of a distribution.
 type Get = fn(&Latency) -> Option<u64>;
 
+/// The rows of a table of distributions.
+static ROWS: [(&str, Get); 9] = [
+    ("min", |latency| latency.min),
+    ("mean", |latency| latency.mean.map(|mean| mean.round() as u64)),
+    ("p50", |latency| latency.p50),
+    ("p90", |latency| latency.p90),
+    ("p99", |latency| latency.p99),
+    ("p99.9", |latency| latency.p99_9),
+    ("p99.99", |latency| latency.p99_99),
+    ("max", |latency| latency.max),
+    ("stdev", |latency| latency.stdev.map(|stdev| stdev.round() as u64)),
+];
+
 fn write_latencies(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    let rows: [(&str, Get); 9] = [
-        ("min", |latency| latency.min),
-        ("mean", |latency| latency.mean.map(|mean| mean.round() as u64)),
-        ("p50", |latency| latency.p50),
-        ("p90", |latency| latency.p90),
-        ("p99", |latency| latency.p99),
-        ("p99.9", |latency| latency.p99_9),
-        ("p99.99", |latency| latency.p99_99),
-        ("max", |latency| latency.max),
-        ("stdev", |latency| latency.stdev.map(|stdev| stdev.round() as u64)),
-    ];
     let latencies = &report.latency_ns;
     let mut columns = vec![("response", &latencies.response), ("service", &latencies.service)];
     columns.extend(latencies.schedule_lag.as_ref().map(|lag| ("schedule lag", lag)));
     columns.push(("connect", &latencies.connect));
-    let heads: String = columns.iter().map(|(head, _)| format!("{head:>14}")).collect();
-    writeln!(out, "{:LABEL$}{heads}", "")?;
-    for (name, get) in rows {
-        let cell = |latency| get(latency).map_or("-".to_owned(), duration_ns);
-        let cells: String = columns.iter().map(|(_, latency)| format!("{:>14}", cell(latency))).collect();
-        writeln!(out, "{name:>LABEL$}{cells}")?;
-    }
+    write_columns(&columns, out)?;
     let lag = if latencies.schedule_lag.is_some() { "; lag: the generator's own" } else { "" };
     line(out, "", &format!("response: from due; service: from written{lag}"))?;
     if latencies.response.count > 0 && latencies.response.p99_99.is_none() {
         line(out, "", "-: too few samples to say")?;
     }
     writeln!(out)
+}
+
+/// Where a response's time went, as far as the kernel tells.
+fn write_decomposition(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let Latencies { due_to_written, written_to_ready, ready_to_read, .. } = &report.latency_ns;
+    let (Some(written_to_ready), Some(ready_to_read)) = (written_to_ready, ready_to_read) else {
+        return Ok(());
+    };
+    let columns =
+        [("due→written", due_to_written), ("written→ready", written_to_ready), ("ready→read", ready_to_read)];
+    write_columns(&columns, out)?;
+    line(
+        out,
+        "",
+        "until written: the generator's lateness and the client's own queue; until ready: network and server; until \
+         read: the generator's own delay",
+    )?;
+    writeln!(out)
+}
+
+/// What the generator and the kernel take by themselves.
+fn write_floor(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let Some(calibration) = &report.calibration else { return Ok(()) };
+    writeln!(out, "{:LABEL$}{:>14}{:>14}{:>14}", "", "floor", "response", "its part")?;
+    for Floor { percentile, floor_ns, response_ns, share } in &calibration.floor {
+        let [floor, response] = [floor_ns, response_ns].map(|time| time.map_or("-".to_owned(), duration_ns));
+        let share = share.map_or("-".to_owned(), percent);
+        writeln!(out, "{:>LABEL$}{floor:>14}{response:>14}{share:>14}", percentile.replace('_', "."))?;
+    }
+    let per_s = rate(calibration.achieved_per_s);
+    line(
+        out,
+        "",
+        &format!(
+            "floor: the same load against an echo inside the generator, which answered {per_s}/s over loopback"
+        ),
+    )?;
+    writeln!(out)
+}
+
+fn write_columns(columns: &[(&str, &Latency)], out: &mut dyn io::Write) -> io::Result<()> {
+    let heads: String = columns.iter().map(|(head, _)| format!("{head:>14}")).collect();
+    writeln!(out, "{:LABEL$}{heads}", "")?;
+    for (name, get) in &ROWS {
+        let cell = |latency| get(latency).map_or("-".to_owned(), duration_ns);
+        let cells: String = columns.iter().map(|(_, latency)| format!("{:>14}", cell(latency))).collect();
+        writeln!(out, "{name:>LABEL$}{cells}")?;
+    }
+    Ok(())
 }
 
 fn write_histogram(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -165,6 +204,31 @@ fn range(row: &Bar) -> String {
         true => format!("{from} – {to} {to_unit}"),
         false => format!("{from} {from_unit} – {to} {to_unit}"),
     }
+}
+
+/// What disturbed the run, on the generator's side.
+fn write_disturbance(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let generator = &report.generator;
+    let share = |share: Option<f64>| share.map_or("-".to_owned(), percent);
+    let preemptions = generator.preemptions_per_s_max.map_or("-".to_owned(), rate);
+    line(
+        out,
+        "disturbed",
+        &format!(
+            "a load thread waited for a CPU for {} of the time, and was taken off one {preemptions} times a second; {} of \
+             the machine's time went to others",
+            share(generator.cpu_wait_share_max),
+            share(generator.steal_share)
+        ),
+    )?;
+    let Some(network) = report.network else { return Ok(()) };
+    let [clients, all] = [network.client_retransmissions, network.retransmissions].map(count);
+    let overflows = plural(network.listen_overflows, "full listen queue");
+    line(
+        out,
+        "",
+        &format!("{clients} segments sent again by the clients, {all} on this machine; {overflows}"),
+    )
 }
 
 /// A bar in steps of an eighth of a character; what is there at all is seen.
@@ -288,6 +352,11 @@ mod tests {
         generator  10.0 µs of CPU per request; its busiest thread ran 1.0% of the time
         server     15.0 µs of CPU and 0.500 context switches per request
                    6.00 MiB of memory, 4.00 MiB without what others share
+        disturbed  a load thread waited for a CPU for 0.2% of the time, and was taken
+                   off one 1.50 times a second; 0.1% of the machine's time went to
+                   others
+                   0 segments sent again by the clients, 0 on this machine; 0 full
+                   listen queues
         "#);
     }
 

@@ -71,6 +71,11 @@ pub(crate) fn python() -> Result<(), String> {
     works(Command::new("python3").args(["-c", "import signal, socket, threading"]))
 }
 
+/// The tool of Prometheus that checks what it would scrape.
+pub(crate) fn promtool() -> Result<(), String> {
+    works(Command::new("promtool").arg("--version"))
+}
+
 /// A program that gives another one a terminal.
 pub(crate) fn terminal() -> Result<(), String> {
     works(Command::new("script").args(["--quiet", "--return", "--command", "true", "/dev/null"]))

@@ -1,6 +1,7 @@
 //! What lets a test read as its scenario: the programs, the processes and the clients.
 
 pub(crate) mod client;
+pub(crate) mod exposition;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod process;

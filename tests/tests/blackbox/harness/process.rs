@@ -224,6 +224,13 @@ impl Finished {
         self
     }
 
+    /// That it has made a report, whatever the verdict is: it may be the machine's doing.
+    #[track_caller]
+    pub(crate) fn expect_report(&self) -> &Self {
+        assert!(matches!(self.code, Some(0 | 4)), "the exit code; {self}");
+        self
+    }
+
     /// That its standard error has all of these in it.
     #[track_caller]
     pub(crate) fn expect_said(&self, parts: &[&str]) -> &Self {

@@ -55,6 +55,9 @@ fn starved(args: &str) -> Report {
 
 #[track_caller]
 fn expect_starvation(report: &Report) {
+    assert_eq!(report.at("verdict.status"), "invalid");
+    assert_eq!(report.count("fairness.starved"), 15);
+    assert!(report.reasons().contains(&"starved".to_owned()), "{}", report.at("verdict"));
     assert_eq!((report.count("fairness.clients"), report.count("fairness.served")), (20, 5));
     assert_eq!(report.count("fairness.requests_min"), 0);
     assert!(report.number("fairness.jain") < 0.3, "{}", report.at("fairness"));

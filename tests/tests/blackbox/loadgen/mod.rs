@@ -8,6 +8,7 @@ mod failures;
 mod fairness;
 mod interruption;
 mod load;
+mod metrics;
 mod output;
 mod stall;
 mod talk;
@@ -20,6 +21,7 @@ pub(crate) fn groups() -> Vec<Group> {
         stall::group(),
         interruption::group(),
         output::group(),
+        metrics::group(),
         talk::group(),
         compare::group(),
         command_line::group(),

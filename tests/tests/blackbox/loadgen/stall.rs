@@ -28,8 +28,9 @@ fn a_stall_is_in_the_response_time_of_an_open_loop_and_not_in_the_service_time()
     server.signal(Signal::STOP);
     thread::sleep(STALL);
     server.signal(Signal::CONT);
-    let report = Report::read(load.finish().expect_code(0));
+    let report = Report::read(load.finish().expect_report());
     report.expect_all_good();
+    assert!(report.reasons().contains(&"stall".to_owned()), "{}", report.at("verdict"));
     let stall_ns = STALL.as_nanos() as f64;
     let at = |path: &str| report.number(&format!("latency_ns.{path}"));
     assert!(at("response.max") > stall_ns * 0.8, "{}", at("response.max"));
