@@ -237,7 +237,7 @@ GENERATORS = [
     ),
     Generator(
         "oha-corrected",
-        "oha, corrected",
+        "oha --latency-correction",
         "oha",
         ["oha", "--version"],
         lambda load: ["--latency-correction", *oha(load)],
