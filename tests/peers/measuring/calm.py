@@ -56,8 +56,8 @@ def calm_runs(options):
         p99 = spread(taken, "p99_ms")
         row = [f"`{name}`" if options.markdown else name, number(rates.get(name), 0), number(p99 and p99.median, 2)]
         rows.append([*row, *counted(taken), "; ".join(failures(taken))])
-    said = f"{options.rounds} runs of {options.seconds} s each, {options.connections:,} clients, open loop (poisson) at "
-    said += "this rate" if options.rate else "half of what the mode does in a closed loop"
+    said = f"{options.rounds} runs of {options.seconds} s each, {options.connections:,} clients, open loop (poisson) "
+    said += "at this rate" if options.rate else "at half of what the mode does in a closed loop"
     headers = ["server", "requests/s", "p99 ms", "runs", "valid", "suspect", "invalid", "reasons", "remarks"]
     return samples, Table(said, headers, rows)
 

@@ -160,15 +160,12 @@ def oha(load):
 
 
 def loadgen_open(load):
-    return ["run", *loadgen_message(load), "-r", load.rate, "-w", "0s", "-d", f"{load.seconds}s", "-q", "--format", "json"]
+    return [*loadgen_closed(load), "-r", load.rate]
 
 
 def loadgen_closed(load):
-    return ["run", *loadgen_message(load), "-w", "0s", "-d", f"{load.seconds}s", "-q", "--format", "json"]
-
-
-def loadgen_message(load):
-    return [load.address, "-c", load.connections, "-t", 1, "--message", load.message, "--expect", "none"]
+    flags = ["-c", load.connections, "-t", 1, "-w", "0s", "-d", f"{load.seconds}s", "-q", "--format", "json"]
+    return ["run", load.address, *flags, "--message", load.message, "--expect", "none"]
 
 
 def read_loadgen(out):
@@ -220,11 +217,12 @@ def expect(told):
     return {name: told.get(name) for name in FIGURES}
 
 
-# wrk2 must be on PATH under that name, as it calls itself wrk. Not here: vegeta, fortio and k6, which are no packages of
-# Debian, crates.io or PyPI.
+OUR_VERSION = ["loadgen", "--version"]
+# wrk2 must be on PATH under that name, as it calls itself wrk. Not here: vegeta, fortio and k6, which are no packages
+# of Debian, crates.io or PyPI.
 GENERATORS = [
-    Generator("loadgen", "loadgen, open loop", "loadgen", ["loadgen", "--version"], loadgen_open, read_loadgen),
-    Generator("loadgen-closed", "loadgen, closed loop", "loadgen", ["loadgen", "--version"], loadgen_closed, read_loadgen),
+    Generator("loadgen", "loadgen, open loop", "loadgen", OUR_VERSION, loadgen_open, read_loadgen),
+    Generator("loadgen-closed", "loadgen, closed loop", "loadgen", OUR_VERSION, loadgen_closed, read_loadgen),
     Generator(
         "wrk2",
         "wrk2",

@@ -1,11 +1,12 @@
 //! What the users of an open loop have felt, computed from the schedule and the server's own record.
 //!
-//! With constant arrivals, request `k` of client `c` is due at `start + (c + k * clients) / rate`. Only the start is not
-//! known; but no request is read by the server before it is due, so the earliest one of thousands gives it away.
+//! With constant arrivals, request `k` of client `c` is due at `start + (c + k * clients) / rate`. Only the start
+//! is not known; but no request is read by the server before it is due, so the earliest one of thousands gives it
+//! away.
 //!
-//! A reply cannot be read before it is written, which bounds each response time from below. From above it is bounded by
-//! witnesses: requests that the load thread cannot have written before it had read the reply. So a busy machine widens
-//! the bounds instead of failing the test, and on a quiet one they are two gaps between requests wide.
+//! A reply cannot be read before it is written, which bounds each response time from below. From above it is
+//! bounded by witnesses: requests that the load thread cannot have written before it had read the reply. So a busy
+//! machine widens the bounds instead of failing the test, and on a quiet one they are two gaps between requests wide.
 
 use super::server::{Deed, Record};
 
@@ -38,7 +39,7 @@ pub(super) struct Felt {
     pub(super) at_most_ns: Vec<u64>,
     /// Replies a second that were written in the window.
     pub(super) answered_per_s: f64,
-    /// The longest time for which the machine has held up the load thread or the server: what is then named may be true.
+    /// The longest time for which the machine has held up the load thread or the server.
     pub(super) held_up_ns: u64,
 }
 
@@ -182,9 +183,9 @@ impl Witnesses {
 
     /// By when a reply that was there at `answered_ns` was read.
     ///
-    /// The first request from then on shows that the thread was awake, and the first from that on that it has looked for
-    /// replies in between, unless it is still busy with what it found there before. Then only the reply to a request that
-    /// was written later will do: it is found in a later round, and after this one.
+    /// The first request from then on shows that the thread was awake, and the first from that on that it has looked
+    /// for replies in between, unless it is still busy with what it found there before. Then only the reply to a
+    /// request that was written later will do: it is found in a later round, and after this one.
     fn read_by(&self, answered_ns: u64) -> u64 {
         if self.held_up.iter().any(|(from_ns, to_ns)| (from_ns..to_ns).contains(&&answered_ns)) {
             self.followed.from(answered_ns).unwrap_or(answered_ns + HELD_UP_END_SLACK_NS)

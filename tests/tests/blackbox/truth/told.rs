@@ -21,7 +21,8 @@ const OF_THE_MACHINE: [&str; 7] =
 /// Whoever is held up for so long has stood still.
 const STOOD_STILL_NS: u64 = 40_000_000;
 const OF_A_STALL: [&str; 5] = ["stall", "cannot_keep_up", "concurrency", "warm_up", "drift"];
-/// Names a file to which a row of a Markdown table is added for each known server.
+/// Names a file to which a row of a Markdown table is added for each known server: what was felt at least and what is
+/// told, in ms, of p50, p90, p99, p99.9 and the longest, and the verdict.
 const TABLE: &str = "TRUTH_TABLE";
 
 /// A result, and what it should say.
