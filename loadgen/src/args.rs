@@ -2,8 +2,12 @@
 
 pub mod compare;
 pub mod load;
+pub mod merge;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{
     Arg, Parser, Subcommand,
@@ -15,10 +19,12 @@ use server::mode::Mode;
 use self::{
     compare::CompareArgs,
     load::{LoadArgs, OwnServerArgs},
+    merge::MergeArgs,
 };
 use crate::{
     plan::{Against, OwnServerPlan, PlanError, Request},
     report::{FORMATS, Format, format},
+    start_at,
 };
 
 const EXAMPLES: &str = "\
@@ -29,6 +35,7 @@ Examples:
   loadgen run --format json -o result.json   for machines
   loadgen compare                            every mode of the server, side by side
   loadgen show a.json b.json                 side by side
+  loadgen merge a.json b.json                two generators' results as one
   loadgen talk 127.0.0.1:8080                by hand
 
 Exit status: 0 done, 1 failed, 2 bad usage, 4 the verdict is 'invalid', 130 or 143 interrupted.";
@@ -66,6 +73,8 @@ pub enum Command {
     /// Print kept results: one in any format, or several side by side
     #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
     Show(ShowArgs),
+    /// Add results of several generators up to one report
+    Merge(MergeArgs),
     /// Talk with a server by hand, line by line
     #[command(
         after_help = "Examples:\n  loadgen talk\n  echo hello | loadgen talk 127.0.0.1:8080 --save replies"
@@ -101,6 +110,9 @@ pub struct RunArgs {
     /// Wait so long for the server to answer at all
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
+    /// Begin the load at this moment, with every client connected: 2026-11-24T12:00:00Z (UTC), or @SECONDS since 1970
+    #[arg(long, help_heading = "Load", value_name = "TIME", value_parser = start_at::parse)]
+    start_at: Option<SystemTime>,
 
     /// Put the same load on an echo inside the generator first, and say which part of each percentile is the generator's
     /// and the kernel's own. It takes as long again
@@ -175,6 +187,7 @@ impl RunArgs {
         };
         Ok(Request {
             wait_for_server: self.wait_for_server,
+            start_at: self.start_at,
             interval: self.interval,
             calibrate: self.calibrate,
             ..self.load.request(against)?

@@ -3,13 +3,19 @@
 /// Jain's index of the clients' shares (Jain, Chiu, Hawe 1984): 1 when all got the same, 1/n when one got
 /// everything. None when nobody got anything.
 pub fn jain(shares: impl Iterator<Item = u64>) -> Option<f64> {
-    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    let (mut count, mut sum, mut squares) = (0, 0.0, 0.0);
     for share in shares.map(|share| share as f64) {
-        count += 1.0;
+        count += 1;
         sum += share;
         squares += share * share;
     }
-    (squares > 0.0).then(|| sum * sum / (count * squares))
+    jain_of_sums(count, sum, squares)
+}
+
+/// The same from the number of clients, the sum of their shares and that of the shares' squares: what can be added up
+/// over several groups of clients.
+pub fn jain_of_sums(clients: u64, sum: f64, squares: f64) -> Option<f64> {
+    (squares > 0.0).then(|| sum * sum / (clients as f64 * squares))
 }
 
 /// How many requests were under way on average, by Little's law: the rate times the mean time.

@@ -13,6 +13,7 @@
 //!   [`fairness`] and [`verdict`]: pure again.
 //! - [`mod@metrics`] tells Prometheus what was gathered so far, while the load runs.
 //! - A format prints what is in the report, and computes nothing.
+//! - [`mod@merge`] adds reports of several generators up to one.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
 //!   has given its first [`answer`].
 
@@ -31,6 +32,7 @@ pub mod fairness;
 pub mod human;
 pub mod interruption;
 pub mod limits;
+pub mod merge;
 pub mod message;
 pub mod metrics;
 pub mod own_server;
@@ -45,6 +47,7 @@ pub mod schedule;
 pub mod server_process;
 pub mod show;
 pub mod socket;
+pub mod start_at;
 pub mod summary;
 pub mod talk;
 pub mod tally;

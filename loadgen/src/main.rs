@@ -4,7 +4,7 @@ use std::{
     fs::Permissions,
     io::{self, Write},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,9 +12,10 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use common::{generate, limits, log};
 use loadgen::{
-    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs},
+    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, merge::MergeArgs},
     compare::{self, plan::ComparePlanError},
     error::RunError,
+    merge::{self, MergeError, Part},
     metrics::Endpoint,
     plan::{Plan, PlanError},
     progress::RunProgress,
@@ -53,6 +54,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(Command::Run(args)) => run_load(&args),
         Some(Command::Compare(args)) => compare_servers(&args),
         Some(Command::Show(args)) => show(&args),
+        Some(Command::Merge(args)) => merge(&args),
         Some(Command::Talk(args)) => talk(&args),
         None => {
             Err(Args::command().error(clap::error::ErrorKind::MissingSubcommand, "no command given").into())
@@ -106,6 +108,22 @@ fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
             print(output.as_deref(), |out| table::write(&reports, out))
         }
     }
+}
+
+fn merge(args: &MergeArgs) -> anyhow::Result<ExitCode> {
+    let part = |file: &PathBuf| match (file.display().to_string(), show::read(file)?) {
+        (name, Document::Run(report)) => Ok(Part { name, report: *report }),
+        (name, _) => Err(MergeError::NotARun(name).into()),
+    };
+    let parts = args.files.iter().map(part).collect::<anyhow::Result<Vec<_>>>()?;
+    let report = merge::merge(&parts)?;
+    let status = report.verdict.status;
+    let OutputArgs { format, output } = &args.output;
+    print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
+    Ok(match status {
+        Status::Invalid => ExitCode::from(INVALID),
+        Status::Valid | Status::Suspect => ExitCode::SUCCESS,
+    })
 }
 
 fn talk(args: &TalkArgs) -> anyhow::Result<ExitCode> {
@@ -164,6 +182,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<PlanError>()
         || error.is::<ComparePlanError>()
         || error.is::<ShowError>()
+        || error.is::<MergeError>()
         || error.is::<clap::Error>()
     {
         return BAD_USAGE;

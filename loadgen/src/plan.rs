@@ -1,6 +1,10 @@
 //! What a run does: validated, and free of the command line's types.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use common::Address;
 
@@ -59,6 +63,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// How long to wait for the server to answer at all before the run.
     pub wait_for_server: Option<Duration>,
+    /// When the load begins, by the clock on the wall. None: as soon as every client has tried to connect.
+    pub start_at: Option<SystemTime>,
     /// Between two lines of progress, and two entries of the report's intervals.
     pub interval: Duration,
     /// Whether the kernel is asked when replies were ready to be read.
@@ -128,6 +134,8 @@ pub struct Request {
     pub timeout: Duration,
     /// See [`Plan::wait_for_server`].
     pub wait_for_server: Option<Duration>,
+    /// See [`Plan::start_at`].
+    pub start_at: Option<SystemTime>,
     /// See [`Plan::interval`].
     pub interval: Duration,
     /// See [`Plan::kernel_timestamps`].
@@ -227,6 +235,7 @@ impl Plan {
             connect_timeout: request.connect_timeout,
             timeout: request.timeout,
             wait_for_server: request.wait_for_server,
+            start_at: request.start_at,
             interval: request.interval,
             kernel_timestamps: request.kernel_timestamps,
             calibrate: request.calibrate,
@@ -306,6 +315,7 @@ pub(crate) mod tests {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             wait_for_server: None,
+            start_at: None,
             interval: Duration::from_secs(1),
             kernel_timestamps: false,
             calibrate: false,

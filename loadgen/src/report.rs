@@ -96,6 +96,7 @@ pub(crate) mod tests {
                 interval_s: 1.0,
                 seed: 1,
                 kernel_timestamps: false,
+                start_at_unix_ms: None,
             },
             environment: Environment {
                 version: "0.1.0".to_owned(),
@@ -107,6 +108,7 @@ pub(crate) mod tests {
             },
             started_at_unix_ms: 1_800_000_000_000,
             window_started_at_unix_us: 1_800_000_001_000_000,
+            late_start_ns: 0,
             elapsed_s: 2.0,
             requests: Requests {
                 sent: 2_000,

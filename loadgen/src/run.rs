@@ -16,11 +16,12 @@ use rustix::io::Errno;
 
 use crate::{
     calibrate,
-    clock::Clock,
+    clock::{Clock, nanoseconds},
     control::Control,
     cpus::{self, Division},
     error::RunError,
     failure::{Failure, FailureCounts},
+    human::duration_ns,
     interruption::Interruption,
     limits,
     metrics::{Endpoint, Exposed},
@@ -33,6 +34,7 @@ use crate::{
     report::Report,
     server_process::ServerProcess,
     socket::Target,
+    start_at::{self, Beginning},
     tally::{Cost, Machine, Setting, Tally},
     worker::{News, Ready, Task, Worker, window},
 };
@@ -42,6 +44,11 @@ const LEAD: Duration = Duration::from_millis(2);
 const LEAD_PER_CLIENT: Duration = Duration::from_micros(1);
 /// How often the progress is shown to move, and the threads are looked after.
 const TICK: Duration = Duration::from_millis(200);
+/// Before a moment to start at, the load threads are given their orders so long ahead that a busy machine's delay in
+/// waking the conductor does not make them late.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+/// A shorter wait for that moment is not worth a line.
+const SAY_WAITING_FROM: Duration = Duration::from_millis(200);
 
 /// A run that was made, perhaps not to its end.
 #[derive(Debug)]
@@ -188,9 +195,20 @@ impl Crew {
             return Err(error);
         }
         let lead = LEAD + LEAD_PER_CLIENT * plan.connections;
-        let start_ns = self.clock.now_ns() + lead.as_nanos() as u64;
+        let beginning = match plan.start_at {
+            Some(at) => self.await_moment(at, lead, interruption, progress),
+            None => Ok(Beginning { start_ns: self.clock.now_ns() + nanoseconds(lead), late_ns: 0 }),
+        };
+        let Beginning { start_ns, late_ns } = match beginning {
+            Ok(beginning) => beginning,
+            Err(error) => {
+                self.join()?;
+                return Err(error.into());
+            }
+        };
         self.control.start(start_ns);
-        let tally = self.listen(plan, start_ns, server, progress);
+        let mut tally = self.listen(plan, start_ns, server, progress);
+        tally.set_late_start(late_ns);
         self.join()?;
         Ok(tally)
     }
@@ -217,6 +235,42 @@ impl Crew {
             return Err(nobody_connected(plan, setting, &failures, last_error).into());
         }
         Ok(())
+    }
+
+    /// Waits until it is almost `at`, with every client connected. The clock on the wall is asked again and again, as
+    /// it may be set while this waits; only the last moment is counted by the run's own.
+    ///
+    /// # Errors
+    /// When a signal came. The load threads end by it.
+    fn await_moment(
+        &mut self,
+        at: SystemTime,
+        lead: Duration,
+        interruption: &Interruption,
+        progress: &mut dyn Progress,
+    ) -> Result<Beginning, RunError> {
+        let until = |at: SystemTime| at.duration_since(SystemTime::now());
+        if until(at).is_ok_and(|rest| rest > lead + SAY_WAITING_FROM) {
+            progress.say(&format!("connected; waiting until {} to begin", start_at::format(at)));
+        }
+        while let Ok(rest) = until(at)
+            && let Some(rest) = rest.checked_sub(lead + LAST_MOMENT)
+        {
+            interruption.check()?;
+            // No news are due, but the end of the threads by a signal; or late ones, that do not matter any more.
+            if let Err(RecvTimeoutError::Disconnected) = self.news.recv_timeout(rest.min(TICK)) {
+                thread::sleep(rest.min(TICK));
+            }
+        }
+        interruption.check()?;
+        let beginning = Beginning::at(until(at).map_err(|past| past.duration()), self.clock.now_ns(), lead);
+        if beginning.late_ns > 0 {
+            let late = duration_ns(beginning.late_ns);
+            progress.say(&format!(
+                "the load begins {late} later than --start-at asked: the clients connected late"
+            ));
+        }
+        Ok(beginning)
     }
 
     /// Takes the threads' news to the end of the load.

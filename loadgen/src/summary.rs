@@ -8,7 +8,7 @@ use hdrhistogram::{
 
 use crate::{
     recording::{LATENCY_NS_MAX, Latency as Samples},
-    report::{Bar, Latency},
+    report::{Bar, Interval, Latency},
 };
 
 /// Samples that must lie beyond a percentile for it to be more than chance.
@@ -36,7 +36,11 @@ pub fn max(histogram: &Histogram<u64>) -> Option<u64> {
 
 /// Everything the report says of one distribution.
 pub fn latency(samples: &Samples) -> Latency {
-    let histogram = samples.histogram();
+    distribution(samples.histogram())
+}
+
+/// The same of a histogram that was added up from results.
+pub fn distribution(histogram: &Histogram<u64>) -> Latency {
     let any = !histogram.is_empty();
     Latency {
         count: histogram.len(),
@@ -50,6 +54,28 @@ pub fn latency(samples: &Samples) -> Latency {
         p99_99: percentile(histogram, 9_999),
         max: max(histogram),
         hdr: serialise(histogram),
+    }
+}
+
+/// A part of the window, whose response times these are. `achieved_per_s` are its replies a second.
+pub fn interval(
+    t_s: f64,
+    completed: u64,
+    failed: u64,
+    achieved_per_s: f64,
+    response: &Histogram<u64>,
+) -> Interval {
+    Interval {
+        t_s,
+        completed,
+        failed,
+        achieved_per_s,
+        p50: percentile(response, 5_000),
+        p90: percentile(response, 9_000),
+        p99: percentile(response, 9_900),
+        p99_9: percentile(response, 9_990),
+        max: max(response),
+        hdr: serialise(response),
     }
 }
 

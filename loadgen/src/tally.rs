@@ -15,7 +15,9 @@ use crate::{
     clock::nanoseconds,
     cpus::Division,
     failure::Failure,
-    fairness, limits,
+    fairness,
+    human::duration_ns,
+    limits,
     message::{Expect, Mismatch},
     plan::Plan,
     probes::{MachineProbe, ThreadProbe},
@@ -26,7 +28,7 @@ use crate::{
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
-    summary, verdict,
+    start_at, summary, verdict,
 };
 
 /// Where and against what a run is made.
@@ -65,6 +67,7 @@ pub struct Tally {
     threads: usize,
     window: Window,
     window_started_at_unix_us: u64,
+    late_start_ns: u64,
     interval_ns: u64,
     total: Recording,
     /// The intervals that not every thread has told of yet, from number `first_open` on.
@@ -145,6 +148,7 @@ impl Tally {
             threads: plan.threads,
             window,
             window_started_at_unix_us: 0,
+            late_start_ns: 0,
             interval_ns: nanoseconds(plan.interval),
             total: Recording::default(),
             open: VecDeque::new(),
@@ -192,6 +196,11 @@ impl Tally {
         self.window_started_at_unix_us = since_1970.as_micros() as u64;
     }
 
+    /// By how much the load began later than it was to.
+    pub fn set_late_start(&mut self, late_ns: u64) {
+        self.late_start_ns = late_ns;
+    }
+
     /// What the window has cost.
     pub fn set_cost(&mut self, before: Cost, after: Cost) {
         self.cost = Some((before, after));
@@ -234,6 +243,7 @@ impl Tally {
             environment: setting.environment.clone(),
             started_at_unix_ms: setting.started_at_unix_ms,
             window_started_at_unix_us: self.window_started_at_unix_us,
+            late_start_ns: self.late_start_ns,
             elapsed_s,
             requests: self.requests(plan),
             rate: Rate { offered_per_s: plan.rate_per_s().map(|rate| rate as f64), achieved_per_s },
@@ -270,19 +280,14 @@ impl Tally {
         };
         let length_ns = self.interval_ns.min(end_ns.saturating_sub(offset_ns));
         let counts = recording.counts;
-        let response = recording.response.histogram();
-        Interval {
-            t_s: offset_ns as f64 / 1e9,
-            completed: counts.completed,
-            failed: counts.failed + counts.unsent,
-            achieved_per_s: per(counts.replies_in_window as f64, length_ns as f64 / 1e9).unwrap_or(0.0),
-            p50: summary::percentile(response, 5_000),
-            p90: summary::percentile(response, 9_000),
-            p99: summary::percentile(response, 9_900),
-            p99_9: summary::percentile(response, 9_990),
-            max: summary::max(response),
-            hdr: summary::serialise(response),
-        }
+        let achieved_per_s = per(counts.replies_in_window as f64, length_ns as f64 / 1e9).unwrap_or(0.0);
+        summary::interval(
+            offset_ns as f64 / 1e9,
+            counts.completed,
+            counts.failed + counts.unsent,
+            achieved_per_s,
+            recording.response.histogram(),
+        )
     }
 
     fn requests(&self, plan: &Plan) -> Requests {
@@ -409,6 +414,10 @@ impl Tally {
         if plan.rate_per_s().is_none() {
             notes.push(verdict::CLOSED_LOOP.to_owned());
         }
+        if let Some(at) = plan.start_at.filter(|_| self.late_start_ns > 0) {
+            let (at, late) = (start_at::format(at), duration_ns(self.late_start_ns));
+            notes.push(format!("the load was to begin at {at}, and began {late} later"));
+        }
         let clamped = self.total.clamped();
         if clamped > 0 {
             let most_s = LATENCY_NS_MAX / 1_000_000_000;
@@ -457,6 +466,7 @@ pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
         interval_s: plan.interval.as_secs_f64(),
         seed: plan.seed,
         kernel_timestamps: plan.kernel_timestamps,
+        start_at_unix_ms: plan.start_at.map(start_at::unix_ms),
     }
 }
 
@@ -476,6 +486,6 @@ pub fn environment(machine: Machine) -> Environment {
 }
 
 /// A quotient; None where there is nothing to divide by.
-fn per(amount: f64, whole: f64) -> Option<f64> {
+pub(crate) fn per(amount: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| amount / whole)
 }

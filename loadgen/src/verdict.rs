@@ -1,12 +1,14 @@
 //! Whether a report's numbers deserve trust: a table of rules over the report's own data. Pure.
 //!
 //! A rule finds what is wrong, by how much, and says what to do about it. Rules are parted by what they are about: the
-//! `server`, the `generator` and its machine, the `network` between them, or the `course` of the run.
+//! `server`, the `generator` and its machine, the `network` between them, the `course` of the run, or the `start` of several
+//! together.
 
 mod course;
 mod generator;
 mod network;
 mod server;
+mod start;
 
 use crate::report::{Reason, Report, Status, Verdict};
 
@@ -66,6 +68,8 @@ static RULES: &[Rule] = &[
     Rule { code: "preempted", bars_comparison: false, find: generator::preempted },
     Rule { code: "steal", bars_comparison: false, find: generator::steal },
     Rule { code: "clock", bars_comparison: false, find: generator::clock },
+    Rule { code: "late_start", bars_comparison: false, find: start::late_start },
+    Rule { code: "windows_apart", bars_comparison: false, find: start::windows_apart },
 ];
 
 /// Judges a report by its data; its own verdict is not looked at.

@@ -126,6 +126,7 @@ impl LoadArgs {
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             wait_for_server: None,
+            start_at: None,
             interval: INTERVAL_DEFAULT,
             kernel_timestamps: self.kernel_timestamps,
             calibrate: false,

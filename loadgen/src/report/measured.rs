@@ -29,7 +29,10 @@ pub struct Report {
     /// aligned by.
     #[serde(default)]
     pub window_started_at_unix_us: u64,
-    /// The measured window.
+    /// How much later than `plan.start_at_unix_ms` the load began; 0 where it began in time, or when it was ready.
+    #[serde(default)]
+    pub late_start_ns: u64,
+    /// The measured window. Of several generators: from the first one's beginning to the last one's end.
     pub elapsed_s: f64,
     /// The requests that were due in the window.
     pub requests: Requests,
@@ -185,6 +188,9 @@ pub struct PlanSummary {
     /// The kernel was asked when replies were ready to be read.
     #[serde(default)]
     pub kernel_timestamps: bool,
+    /// When the load was to begin, in milliseconds since 1970 (UTC); None: as soon as it was ready.
+    #[serde(default)]
+    pub start_at_unix_ms: Option<u64>,
 }
 
 /// Where the run was made.

@@ -6,8 +6,9 @@ use crate::{
     report::{Latency, Loop, Report, Status},
 };
 
-/// A load thread with less time to spare than this part of the window is the bottleneck, or about to be.
-const IDLE_SHARE_MIN: f64 = 0.02;
+/// A load thread with less time to spare than this part of the window is the bottleneck, or about to be: what comes in
+/// waits for it, the longer the busier it is.
+const IDLE_SHARE_MIN: f64 = 0.05;
 /// Under this part of the offered rate it was not reached; the same bound as for a server that does not keep up.
 const ACHIEVED_SHARE_MIN: f64 = 0.98;
 /// From this part of the mean response time on, the numbers are more the generator's than the server's.
@@ -52,6 +53,10 @@ pub(super) fn saturated(report: &Report) -> Option<Finding> {
     let idle = percent(idle);
     match (report.plan.r#loop, report.rate.offered_per_s) {
         (Loop::Open, Some(offered)) if report.rate.achieved_per_s < offered * ACHIEVED_SHARE_MIN => {
+            // Where both are at their limit, it is the server's rule that speaks.
+            if !is_bottleneck(report) {
+                return None;
+            }
             let (achieved, offered) = (rate(report.rate.achieved_per_s), rate(offered));
             Some(finding(
                 Status::Invalid,
@@ -71,9 +76,18 @@ pub(super) fn saturated(report: &Report) -> Option<Finding> {
     }
 }
 
-/// Whether the load threads could not have done more.
-pub(super) fn is_saturated(report: &Report) -> bool {
-    idle_share(report).is_some_and(|idle| idle < IDLE_SHARE_MIN)
+/// Whether the load threads could not have done more, while the server could have, as far as that is known.
+pub(super) fn is_bottleneck(report: &Report) -> bool {
+    let Some(idle) = idle_share(report).filter(|idle| *idle < IDLE_SHARE_MIN) else { return false };
+    server_idle_share(report).is_none_or(|server_idle| server_idle > idle)
+}
+
+/// Of the CPUs that are the server's, where it is the run's own and has some to itself.
+fn server_idle_share(report: &Report) -> Option<f64> {
+    let (server, division) = (report.server.as_ref()?, report.environment.division.as_ref()?);
+    let threads = server.threads.map_or(usize::MAX, |threads| threads as usize);
+    let cpus = division.server.len().min(threads);
+    (report.elapsed_s > 0.0).then(|| 1.0 - server.cpu_s / (report.elapsed_s * cpus as f64))
 }
 
 /// Where the kernel does not tell how long a thread waited for a CPU, what it used of one must do.
@@ -174,8 +188,8 @@ mod tests {
     #[test]
     fn each_rule_applies_on_its_side_of_the_line() {
         let idle = |share| move |report: &mut Report| report.generator.idle_share_min = Some(share);
-        assert_eq!(codes(idle(0.02)), [""; 0]);
-        assert_eq!(codes(idle(0.019)), ["generator_saturated"]);
+        assert_eq!(codes(idle(0.05)), [""; 0]);
+        assert_eq!(codes(idle(0.049)), ["generator_saturated"]);
         let wait = |share| move |report: &mut Report| report.generator.cpu_wait_share_max = Some(share);
         assert_eq!(codes(wait(0.05)), [""; 0]);
         assert_eq!(codes(wait(0.051)), ["cpu_wait"]);
@@ -232,6 +246,10 @@ mod tests {
         let codes: Vec<_> = verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
         assert_eq!((verdict.status, codes), (Status::Invalid, vec!["generator_saturated"]));
         assert!(verdict.reasons[0].message.contains("not the server"), "{}", verdict.reasons[0].message);
+        // A server without time to spare either is the server's rule's.
+        let mut both = report.clone();
+        both.server.as_mut().unwrap().cpu_s = both.elapsed_s;
+        assert_eq!(judge(&both).reasons[0].code, "cannot_keep_up");
         // Where the kernel does not tell who waited, the CPU time must do.
         report.generator.idle_share_min = None;
         report.generator.busiest_thread_share = 0.99;

@@ -8,9 +8,9 @@ use crate::{
     summary,
 };
 
-/// Where replies lie that wait for a delayed acknowledgement: the kernel sends one after 40 ms at the earliest (tcp(7);
-/// `TCP_DELACK_MIN`), and its timer has steps of up to 4 ms.
-const DELAYED_ACK_NS: [u64; 2] = [39_000_000, 46_000_000];
+/// Where replies lie that wait for a delayed acknowledgement: the kernel sends one after 40 ms at the earliest
+/// (`TCP_DELACK_MIN`), up to a step of its timer later, and the reply's rest takes its time.
+const DELAYED_ACK_NS: [u64; 2] = [38_000_000, 56_000_000];
 /// The part of all replies that makes a plateau there.
 const PLATEAU_SHARE_MIN: f64 = 0.01;
 /// A plateau holds so many times more replies than lie in an equally wide range on either side of it.
@@ -37,7 +37,7 @@ pub(super) fn delayed_ack(report: &Report) -> Option<Finding> {
         value: share,
         bound: PLATEAU_SHARE_MIN,
         message: format!(
-            "{} of the replies took 39 to 46 ms and few a little less or more: that is what a delayed acknowledgement \
+            "{} of the replies took 38 to 56 ms and few a little less or more: that is what a delayed acknowledgement \
              takes",
             percent(share)
         ),

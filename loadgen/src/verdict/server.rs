@@ -41,8 +41,11 @@ pub(super) fn mismatch(report: &Report) -> Option<Finding> {
     })
 }
 
+/// Where replies came, but only to requests that were due before the window, the load was too much for somebody: that is
+/// another rule's.
 pub(super) fn no_replies(report: &Report) -> Option<Finding> {
-    (report.requests.completed == 0).then(|| Finding {
+    let none = report.requests.completed == 0 && report.rate.achieved_per_s == 0.0;
+    none.then(|| Finding {
         status: Status::Invalid,
         value: 0.0,
         bound: 1.0,
@@ -54,7 +57,12 @@ pub(super) fn no_replies(report: &Report) -> Option<Finding> {
 /// Every error of the run counts, not only the requests of the window that failed: clients that could not connect
 /// again had no request to fail.
 pub(super) fn errors(report: &Report) -> Option<Finding> {
-    let errors = report.errors.values().sum::<u64>().max(report.requests.failed);
+    // What was never sent in an open loop is the rate that was not reached, and told so.
+    let unsent = match report.plan.r#loop {
+        Loop::Open => report.errors.get(Failure::Unsent.name()).copied().unwrap_or(0),
+        Loop::Closed => 0,
+    };
+    let errors = report.errors.values().sum::<u64>().max(report.requests.failed).saturating_sub(unsent);
     let requests = report.requests.completed + report.requests.failed;
     let share = errors as f64 / requests.max(1) as f64;
     (share > FAILED_SHARE_MAX).then(|| Finding {
@@ -140,7 +148,7 @@ pub(super) fn ended(report: &Report) -> Option<Finding> {
 
 pub(super) fn cannot_keep_up(report: &Report) -> Option<Finding> {
     // Who could not ask more does not know whether the server could answer more.
-    if report.plan.r#loop == Loop::Closed || generator::is_saturated(report) {
+    if report.plan.r#loop == Loop::Closed || generator::is_bottleneck(report) {
         return None;
     }
     let (offered, achieved) = (report.rate.offered_per_s?, report.rate.achieved_per_s);
@@ -174,7 +182,17 @@ mod tests {
         };
         assert_eq!(codes(failed(100)), [""; 0]);
         assert_eq!(codes(failed(101)), ["errors"]);
-        assert!(codes(|report| report.requests.completed = 0).contains(&"no_replies".to_owned()));
+        let nothing = |report: &mut Report| {
+            report.requests.completed = 0;
+            report.rate.achieved_per_s = 0.0;
+        };
+        assert!(codes(nothing).contains(&"no_replies".to_owned()));
+        let unsent = |report: &mut Report| {
+            report.requests.failed = 1_000;
+            report.errors.insert("unsent".to_owned(), 1_000);
+            report.rate.achieved_per_s = 980.0;
+        };
+        assert_eq!(codes(unsent), [""; 0]);
         let wrong = |report: &mut Report| {
             report.errors.insert("mismatch".to_owned(), 1);
         };

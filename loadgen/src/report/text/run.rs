@@ -6,7 +6,7 @@ use super::{LABEL, line, load, machine, message, plural};
 use crate::{
     failure::Failure,
     human::{bytes, count, duration_ns, percent, rate},
-    report::{Bar, Floor, Latencies, Latency, Report, Server, Status},
+    report::{Bar, Floor, Latencies, Latency, Merged, Report, Server, Status},
 };
 
 /// The longest bar, in characters.
@@ -58,6 +58,10 @@ fn write_what(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let warmup = duration_ns((plan.warmup_s * 1e9) as u64);
     let elapsed = duration_ns((report.elapsed_s * 1e9) as u64);
     line(out, "measured", &format!("{elapsed}, after {warmup} of warm-up"))?;
+    if let Some(Merged { generators, start_skew_ns }) = &report.merged {
+        let (generators, skew) = (plural(*generators as u64, "generator"), duration_ns(*start_skew_ns));
+        line(out, "", &format!("added up from {generators}, whose windows began within {skew}"))?;
+    }
     let environment = &report.environment;
     line(out, "on", &machine(environment))?;
     writeln!(out)
@@ -358,6 +362,14 @@ mod tests {
                    0 segments sent again by the clients, 0 on this machine; 0 full
                    listen queues
         "#);
+    }
+
+    #[test]
+    fn a_sum_says_what_it_is_the_sum_of() {
+        let mut report = example();
+        report.merged = Some(Merged { generators: 3, start_skew_ns: 1_200_000 });
+        let text = text(&report);
+        assert!(text.contains("added up from 3 generators, whose windows began within 1.20 ms"), "{text}");
     }
 
     #[test]

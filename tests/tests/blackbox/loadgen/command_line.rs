@@ -53,8 +53,12 @@ fn mistakes_are_bad_usage_and_the_error_names_them() {
         ("run --interval 1ms", "--interval"),
         ("run --format pdf", "json"),
         ("run --timeout 0s", "longer than zero"),
+        ("run --start-at noon", "seconds since 1970"),
+        ("run --start-at @1", "ago"),
+        ("run --start-at 2126-11-24T12:00:00Z", "24 hours at most"),
         ("run --no-such-flag", "--no-such-flag"),
         ("show", "FILE"),
+        ("merge", "FILE"),
         ("talk nowhere", "no port"),
         ("talk a:1 b:2", "b:2"),
     ] {
@@ -76,7 +80,7 @@ fn variables_of_its_own_server_that_make_no_sense_are_bad_usage() {
 
 fn the_help_names_every_mode_and_the_exit_codes() {
     let help = usage("--help").expect_code(0).stdout.clone();
-    for part in ["run", "compare", "show", "talk", "Exit status: 0", "Examples:", "130"] {
+    for part in ["run", "compare", "show", "merge", "talk", "Exit status: 0", "Examples:", "130"] {
         assert!(help.contains(part), "'{part}' is missing in\n{help}");
     }
     let help = usage("run --help").expect_code(0).stdout.clone();

@@ -1,0 +1,121 @@
+//! When the windows were, and their intervals on one grid.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use common::units::format_duration;
+use hdrhistogram::Histogram;
+
+use super::{MergeError, Part, add};
+use crate::{
+    recording,
+    report::{Interval, Report},
+    summary,
+};
+
+/// The course of the whole.
+#[derive(Debug)]
+pub(super) struct Course {
+    /// How many generators.
+    pub(super) generators: usize,
+    /// When the first window began.
+    pub(super) window_started_at_unix_us: u64,
+    /// From then to the end of the last window.
+    pub(super) elapsed_s: f64,
+    /// From the beginning of the first window to that of the last.
+    pub(super) start_skew_ns: u64,
+    /// How far an interval was moved at most to stand on the grid: not more than half its length.
+    pub(super) moved_ns_max: u64,
+    /// On the grid of the first window.
+    pub(super) intervals: Vec<Interval>,
+}
+
+/// One interval of the grid, as it is added up.
+struct Sum {
+    completed: u64,
+    failed: u64,
+    achieved_per_s: f64,
+    response: Histogram<u64>,
+}
+
+/// Aligns the windows by the clock on the wall.
+pub(super) fn course(parts: &[Part]) -> Result<Course, MergeError> {
+    check_overlap(parts)?;
+    let start_us = |report: &Report| report.window_started_at_unix_us;
+    let origin_us = parts.iter().map(|part| start_us(&part.report)).min().unwrap_or(0);
+    let offset_us = |report: &Report| start_us(report) - origin_us;
+    let elapsed_s = parts
+        .iter()
+        .map(|part| offset_us(&part.report) as f64 / 1e6 + part.report.elapsed_s)
+        .fold(0.0, f64::max);
+    // The last window of one that is a sum itself began by its own skew after its first.
+    let skew_ns = |report: &Report| {
+        let own_ns = report.merged.as_ref().map_or(0, |merged| merged.start_skew_ns);
+        offset_us(report).saturating_mul(1_000).saturating_add(own_ns)
+    };
+    let generators = |report: &Report| report.merged.as_ref().map_or(1, |merged| merged.generators);
+    let (intervals, moved_ns_max) = intervals(parts, offset_us)?;
+    Ok(Course {
+        generators: parts.iter().fold(0, |sum, part| sum.saturating_add(generators(&part.report))),
+        window_started_at_unix_us: origin_us,
+        elapsed_s,
+        start_skew_ns: parts.iter().map(|part| skew_ns(&part.report)).max().unwrap_or(0),
+        moved_ns_max,
+        intervals,
+    })
+}
+
+/// That there was a time when all of them measured: only then have their sums a meaning.
+fn check_overlap(parts: &[Part]) -> Result<(), MergeError> {
+    if let Some(part) = parts.iter().find(|part| part.report.elapsed_s <= 0.0) {
+        return Err(MergeError::NothingMeasured(part.name.clone()));
+    }
+    let start_us = |part: &&Part| part.report.window_started_at_unix_us;
+    let end_us = |part: &&Part| start_us(part).saturating_add((part.report.elapsed_s * 1e6) as u64);
+    if let (Some(first), Some(last)) = (parts.iter().min_by_key(end_us), parts.iter().max_by_key(start_us))
+        && end_us(&first) <= start_us(&last)
+    {
+        return Err(MergeError::Apart {
+            first: first.name.clone(),
+            second: last.name.clone(),
+            gap: format_duration(Duration::from_micros(start_us(&last) - end_us(&first))),
+        });
+    }
+    Ok(())
+}
+
+/// The sums of the intervals, and by how much one was moved at most.
+fn intervals(parts: &[Part], offset_us: impl Fn(&Report) -> u64) -> Result<(Vec<Interval>, u64), MergeError> {
+    let length_s = parts[0].report.plan.interval_s;
+    let mut grid: BTreeMap<u64, Sum> = BTreeMap::new();
+    let mut moved_s_max: f64 = 0.0;
+    for Part { name, report } in parts {
+        let offset_s = offset_us(report) as f64 / 1e6;
+        // All of a generator's intervals are moved by as much, so that no two of them meet in one.
+        let shift = (offset_s / length_s).round();
+        moved_s_max = moved_s_max.max((offset_s - shift * length_s).abs());
+        for interval in &report.intervals {
+            let sum = grid.entry((shift + (interval.t_s / length_s).round()) as u64).or_default();
+            sum.completed = sum.completed.saturating_add(interval.completed);
+            sum.failed = sum.failed.saturating_add(interval.failed);
+            sum.achieved_per_s += interval.achieved_per_s;
+            add(&mut sum.response, &interval.hdr, name, "intervals.hdr")?;
+        }
+    }
+    let interval = |(index, sum): (u64, Sum)| {
+        summary::interval(
+            index as f64 * length_s,
+            sum.completed,
+            sum.failed,
+            sum.achieved_per_s,
+            &sum.response,
+        )
+    };
+    Ok((grid.into_iter().map(interval).collect(), (moved_s_max * 1e9) as u64))
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        let response = recording::Latency::default().histogram().clone();
+        Self { completed: 0, failed: 0, achieved_per_s: 0.0, response }
+    }
+}

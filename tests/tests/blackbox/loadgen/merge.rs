@@ -1,0 +1,253 @@
+//! `loadgen merge`: the results of several generators as one.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    behaviour::group,
+    harness::{
+        ServerCommand,
+        load::{Loadgen, Report},
+    },
+};
+
+group! {
+    once {
+        runs_side_by_side_add_up_exactly,
+        a_sum_is_shown_and_added_up_like_any_other_result,
+        what_does_not_fit_together_is_refused_and_named,
+        a_sum_that_is_invalid_exits_with_its_code,
+        what_is_no_run_cannot_be_merged,
+    }
+}
+
+/// From the generators' start to the beginning of their load.
+const AHEAD: Duration = Duration::from_millis(1_500);
+
+/// Sums over all generators.
+const ADDED: [&str; 15] = [
+    "requests.sent",
+    "requests.completed",
+    "requests.failed",
+    "requests.verified",
+    "requests.bytes_sent",
+    "requests.bytes_received",
+    "connections.established",
+    "connections.lost",
+    "latency_ns.response.count",
+    "latency_ns.service.count",
+    "latency_ns.connect.count",
+    "fairness.clients",
+    "fairness.asked",
+    "fairness.served",
+    "fairness.replies_sum",
+];
+
+fn runs_side_by_side_add_up_exactly() {
+    let folder = folder();
+    let names = ["a.json", "b.json", "c.json"];
+    // Of different sizes, so that no part could stand for another.
+    let loads = ["-c 3 --seed 1", "-c 10 --seed 2", "-c 5 -t 2 --seed 3"];
+    let paths = side_by_side(&folder, names, loads, "-d 1s -w 0s -i 250ms");
+    let parts = paths.each_ref().map(|path| read(path));
+    let all = Report::read(merge(&paths).args(["--format", "json"]).finish().expect_report());
+    let sum = |path: &str| parts.iter().map(|part| part.count(path)).sum::<u64>();
+    for path in ADDED {
+        assert_eq!(all.count(path), sum(path), "{path}");
+    }
+    assert!(all.count("requests.completed") > 0);
+    let rates = parts.iter().map(|part| part.number("rate.achieved_per_s")).sum::<f64>();
+    assert!((all.number("rate.achieved_per_s") / rates - 1.0).abs() < 1e-9);
+    for (kind, count) in all.at("errors").as_object().unwrap() {
+        assert_eq!(count.as_u64(), Some(sum(&format!("errors.{kind}"))), "{kind}");
+    }
+    // Ends of the whole are ends of the parts; what lies between lies between theirs.
+    let of = |path: &str| parts.each_ref().map(|part| part.number(path));
+    let [least, most] = [f64::min, f64::max]
+        .map(|choose| move |values: [f64; 3]| values.into_iter().reduce(choose).expect("there are three"));
+    assert_eq!(all.number("latency_ns.response.min"), least(of("latency_ns.response.min")));
+    assert_eq!(all.number("latency_ns.response.max"), most(of("latency_ns.response.max")));
+    for name in ["mean", "p50", "p90", "p99"] {
+        let path = format!("latency_ns.response.{name}");
+        let [low, high] = [least(of(&path)), most(of(&path))];
+        assert!(
+            (low..=high).contains(&all.number(&path)),
+            "{path}: {} of {:?}",
+            all.number(&path),
+            of(&path)
+        );
+    }
+    let bars: u64 =
+        entries(&all, "response_histogram").iter().map(|bar| bar["count"].as_u64().unwrap()).sum();
+    assert_eq!(bars, all.count("requests.completed"));
+    let completed = |report: &Report| -> u64 {
+        entries(report, "intervals").iter().map(|interval| interval["completed"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(completed(&all), all.count("requests.completed"));
+    // One client more or less got so many.
+    assert_eq!(all.number("fairness.requests_min"), least(of("fairness.requests_min")));
+    assert_eq!(all.number("fairness.requests_max"), most(of("fairness.requests_max")));
+    assert_eq!((all.count("plan.connections"), all.count("plan.threads")), (18, sum("plan.threads")));
+    assert_eq!(all.count("merged.generators"), 3);
+    assert_eq!(entries(&all, "plan.targets").len(), 1);
+    assert!(all.at("server").is_null() && all.at("calibration").is_null());
+    let cpu_s = parts.iter().map(|part| part.number("generator.cpu_s")).sum::<f64>();
+    assert!((all.number("generator.cpu_s") / cpu_s - 1.0).abs() < 1e-9);
+}
+
+fn a_sum_is_shown_and_added_up_like_any_other_result() {
+    let folder = folder();
+    let loads = ["-c 2", "-c 4", "-c 6"];
+    let paths = side_by_side(&folder, ["a.json", "b.json", "c.json"], loads, "-d 1s -w 0s");
+    let text = merge(&paths).finish();
+    let said = &text.expect_report().stdout;
+    for part in ["verdict", "12 clients", "added up from 3 generators", "aligned", "12 of 12 clients served"]
+    {
+        assert!(said.contains(part), "'{part}' is missing; {text}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let keep = |paths: &[String], to: &str| {
+        let kept = merge(paths).args(["--format", "json", "-o", to]).finish();
+        assert_eq!(kept.expect_report().stdout, "");
+    };
+    keep(&paths[..2], &at("ab.json"));
+    keep(&[at("ab.json"), paths[2].clone()], &at("in-steps.json"));
+    keep(&paths, &at("at-once.json"));
+    let shown = Loadgen::new(&["show", &at("at-once.json")]).finish();
+    assert_eq!(&shown.expect_code(0).stdout, said);
+    let [in_steps, at_once] = ["in-steps.json", "at-once.json"].map(|name| {
+        let mut report = read(&at(name));
+        // They name the files, and sums of fractions depend on their order.
+        for part in ["notes", "rate", "generator", "fairness", "intervals"] {
+            report.0[part].take();
+        }
+        report.0
+    });
+    assert_eq!(in_steps, at_once);
+}
+
+fn what_does_not_fit_together_is_refused_and_named() {
+    let folder = folder();
+    let loads = ["-c 2 -p 1", "-c 2 -p 4", "-c 2 -p 1"];
+    let [one, four, again] =
+        side_by_side(&folder, ["one.json", "four.json", "again.json"], loads, "-d 1s -w 0s");
+    refuse(&[&one, &four], &["one.json has a pipeline of 1, ", "four.json has a pipeline of 4"]);
+    refuse(&[&one, &one], &["one.json", "the same run", "twice"]);
+    let server = ServerCommand::bare().start();
+    let later = keep(&folder, "later.json", &format!("{} -c 2 -d 1s -w 0s", server.address()));
+    refuse(&[&later, &one], &["one.json and ", "later.json do not overlap", "after the former had ended"]);
+    let edited = |name: &str, edit: fn(&mut Value)| {
+        let path = folder.path().join(name).display().to_string();
+        let mut report = read(&again).0;
+        edit(&mut report);
+        fs::write(&path, report.to_string()).unwrap();
+        path
+    };
+    // As an older loadgen has written it.
+    let older = edited("older.json", |report| {
+        report["fairness"].as_object_mut().unwrap().remove("replies_hdr");
+    });
+    refuse(&[&one, &older], &["older.json is of an older loadgen", "fairness.replies_hdr"]);
+    let broken = edited("broken.json", |report| report["latency_ns"]["service"]["hdr"] = "AAAA".into());
+    refuse(&[&one, &broken], &["broken.json", "latency_ns.service"]);
+    let open = edited("open.json", |report| report["plan"]["loop"] = "open".into());
+    refuse(&[&one, &open], &["a closed loop", "an open loop"]);
+    // Nothing was wrong with the two that fit.
+    merge(&[one, again]).finish().expect_report();
+}
+
+fn a_sum_that_is_invalid_exits_with_its_code() {
+    let folder = folder();
+    let loads = ["-c 2", "-c 2"];
+    let [one, other] = side_by_side(&folder, ["one.json", "other.json"], loads, "-d 1s -w 0s");
+    let mut report = read(&other).0;
+    report["errors"]["mismatch"] = 1.into();
+    fs::write(&other, report.to_string()).unwrap();
+    let finished = merge(&[one, other]).args(["--format", "json"]).finish();
+    let report = Report::read(finished.expect_code(4));
+    assert_eq!((report.at("verdict.status"), report.count("errors.mismatch")), (&"invalid".into(), 1));
+}
+
+fn what_is_no_run_cannot_be_merged() {
+    let folder = folder();
+    let run = keep(&folder, "run.json", "-c 2 -d 500ms -w 0s");
+    let path = folder.path().join("other.json");
+    let other = path.to_str().unwrap();
+    fs::write(&path, "{}").unwrap();
+    let failed = Loadgen::new(&["merge", &run, other]).finish();
+    failed.expect_code(1).expect_said(&["other.json", "no result"]);
+    assert_eq!(failed.stdout, "");
+    Loadgen::new(&["merge", &run, "/nowhere.json"]).finish().expect_code(1).expect_said(&["/nowhere.json"]);
+    let args = "-c 2 -d 200ms -w 50ms --rounds 1 --modes tokio-task,thread-pool -q --format json -o";
+    Loadgen::new(&["compare"]).args(args.split(' ')).args([other]).finish().expect_code(0);
+    refuse(&[&run, other], &["other.json is a table of several runs"]);
+}
+
+/// Runs these loads at the same time against one server, and returns where their results are.
+#[track_caller]
+fn side_by_side<const N: usize>(
+    folder: &TempDir,
+    names: [&str; N],
+    loads: [&str; N],
+    all: &str,
+) -> [String; N] {
+    let server = ServerCommand::bare().start();
+    let paths = names.map(|name| folder.path().join(name).display().to_string());
+    // However long a busy machine takes to start one after the other, their windows overlap.
+    let at = (SystemTime::now() + AHEAD).duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs_f64();
+    let running: Vec<_> = paths
+        .iter()
+        .zip(loads)
+        .map(|(path, load)| {
+            let args = format!("{load} {all} --start-at @{at:.3} -q --format json -o {path}");
+            Loadgen::run(Some(server.address()), &args).start()
+        })
+        .collect();
+    for load in running {
+        load.finish().expect_report();
+    }
+    paths
+}
+
+/// Makes a run and keeps its result.
+#[track_caller]
+fn keep(folder: &TempDir, name: &str, args: &str) -> String {
+    let path = folder.path().join(name).display().to_string();
+    let args = format!("{args} -q --format json -o {path}");
+    Loadgen::run(None, &args).finish().expect_report();
+    path
+}
+
+fn merge(paths: &[String]) -> Loadgen {
+    Loadgen::new(&["merge"]).args(paths.iter().map(String::as_str))
+}
+
+/// That these are refused, with this in the error.
+#[track_caller]
+fn refuse(paths: &[&str], parts: &[&str]) {
+    let refused = Loadgen::new(&["merge"]).args(paths.iter().copied()).finish();
+    refused.expect_code(2).expect_said(parts);
+    assert_eq!(refused.stdout, "");
+}
+
+#[track_caller]
+fn read(path: &str) -> Report {
+    let text = fs::read_to_string(Path::new(path)).expect("the result is there");
+    Report(serde_json::from_str(&text).expect("it is JSON"))
+}
+
+#[track_caller]
+fn entries<'a>(report: &'a Report, path: &str) -> &'a [Value] {
+    report.at(path).as_array().expect("it is a list")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("there is room for temporary files")
+}
