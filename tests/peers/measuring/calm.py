@@ -174,9 +174,9 @@ def wrong_bytes(options):
 
 
 def an_overloaded_generator(options):
-    """One load thread that is asked for more than it can send. With so many requests at once, a server that only echoes
-    has less to do for each than who builds and checks them."""
-    return own_run(options, "event-loop", options.seconds, "-t", 1, "-p", 256, "-r", "10m")
+    """One load thread that is asked for more than it can send. Of requests of one byte, hundreds at once, an echo has far
+    less to do for each than who builds, times and checks them."""
+    return own_run(options, "event-loop", options.seconds, "-t", 1, "-s", 1, "-p", 256, "-r", "10m")
 
 
 BAD_RUNS = [

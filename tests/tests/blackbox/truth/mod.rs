@@ -94,7 +94,8 @@ fn a_stall_is_felt_by_everybody_who_was_due_in_it() {
 
 fn a_capped_rate_is_felt_as_a_queue_that_grows() {
     const CAPPED_PER_S: u64 = 1000;
-    let load = Load { clients: 50, rate_per_s: 1500, warm_up_ms: 200, window_ms: 2000 };
+    // Each reply takes 100 ms in the end: not the 40 ms that a delayed acknowledgement would take.
+    let load = Load { clients: 100, rate_per_s: 1500, warm_up_ms: 200, window_ms: 2000 };
     let next_ns = Mutex::new(0);
     let server = KnownServer::start(SIZE, move |request| {
         let mut next_ns = next_ns.lock().unwrap();
