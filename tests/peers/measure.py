@@ -22,7 +22,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measuring import check, echoes, generators, room
+from measuring import calm, check, echoes, generators, room, stall
 from measuring.failure import Failure
 from measuring.rounds import write_json
 from measuring.subjects import ROOT
@@ -35,6 +35,8 @@ TABLES = {
     "limit": room.limit,
     "many": room.many,
     "loadgen": generators.generators,
+    "stall": stall.stall,
+    "calm": calm.calm,
 }
 
 
@@ -97,6 +99,18 @@ def arguments():
     many.add_argument("--servers", type=positive, default=6, metavar="N", help="[%(default)s]")
 
     load(table(commands, "loadgen", "the load generators' own CPU for each request"))
+
+    still = table(commands, "stall", "what load generators report of a server that stands still once", rounds=3)
+    still.add_argument("--seconds", type=positive, default=10, metavar="N", help="of a run [%(default)s]")
+    still.add_argument("--connections", type=positive, default=50, metavar="N", help="[%(default)s]")
+    still.add_argument("--rate", type=positive, default=5_000, metavar="R", help="requests a second [%(default)s]")
+    still.add_argument("--stall", type=positive, default=500, metavar="MS", help="how long it stands [%(default)s]")
+
+    quiet = table(commands, "calm", "whether loadgen's verdict names what is wrong, and nothing else", rounds=20)
+    quiet.add_argument("--seconds", type=positive, default=3, metavar="N", help="of a run [%(default)s]")
+    quiet.add_argument("--connections", type=positive, default=500, metavar="N", help="busy clients [%(default)s]")
+    quiet.add_argument("--rate", type=positive, metavar="R", help="requests a second [half of what the mode does]")
+    quiet.add_argument("--bad", action="store_true", help="runs that something is wrong with, instead of calm ones")
     return parser.parse_args()
 
 

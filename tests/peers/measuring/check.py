@@ -8,7 +8,7 @@ import time
 
 from measuring.failure import Failure
 from measuring.processes import Server
-from measuring.subjects import ONCE, SERVERS, Missing, build_peer, select
+from measuring.subjects import HTTP, ONCE, SERVERS, Missing, build_peer, select
 
 SECONDS_MAX = 20
 EVERY_BYTE = bytes(range(256))
@@ -25,7 +25,7 @@ def check(options):
 
 
 def for_each_peer(options, act):
-    peers = [*SERVERS, ONCE]
+    peers = [*SERVERS, ONCE, HTTP]
     wanted = select([peer.name for peer in peers], options)
     well = True
     for peer in peers:
@@ -48,6 +48,8 @@ def talk(subject):
     with Server(subject.command) as server:
         if subject.name == ONCE.name:
             a_reply_and_the_end(server.port)
+        elif subject.name == HTTP.name:
+            a_response_for_each_request(server.port)
         else:
             a_small_message(server.port)
             a_message_in_pieces(server.port)
@@ -100,6 +102,22 @@ def a_reply_and_the_end(port):
     with connection_to(port) as connection:
         connection.sendall(message)
         expect(receive(connection, len(message) + 1), message)
+
+
+def a_response_for_each_request(port):
+    """Also for one that comes in pieces."""
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connection_to(port) as connection:
+        connection.sendall(request)
+        # It is so short that it comes whole.
+        response = connection.recv(4096)
+        if not (response.startswith(b"HTTP/1.1 200 OK\r\n") and response.endswith(b"\r\n\r\nok\n")):
+            raise Failure(f"it responded with {response}")
+        for at in range(len(request)):
+            connection.sendall(request[at : at + 1])
+        connection.sendall(request)
+        if receive(connection, 2 * len(response)) != 2 * response:
+            raise Failure("two requests did not get two responses")
 
 
 def connection_to(port):

@@ -98,6 +98,8 @@ SERVERS = [
 ]
 # A table of its own needs it: it closes after one echo.
 ONCE = Peer("c-epoll-once", "C epoll, closes after one echo", c("epoll_server", arguments=["--once"]))
+# Another one too: it speaks HTTP, and stands still when it is told to, which is never here.
+HTTP = Peer("c-http", "C epoll, HTTP, stands still once", c("http_stall", arguments=["0", "0"]))
 
 
 class Missing(Failure):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 # Of words; all other columns but the first are of figures.
-WORDS = ["remarks"]
+WORDS = ["remarks", "version", "called", "verdict", "verdicts", "reasons", "named", "to be named"]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
 //! The tables of behaviours, and how they become tests.
 
+use std::sync::{PoisonError, RwLock};
+
 use libtest_mimic::{Completion, Failed, Trial};
 use server::mode::{MODES, Mode};
 
 use crate::harness::machine;
+
+/// The machine, as tests use it: most share it, and one that is disturbed by others has it alone.
+static MACHINE: RwLock<()> = RwLock::new(());
 
 /// The behaviours of one file.
 pub(crate) struct Group {
@@ -13,6 +18,8 @@ pub(crate) struct Group {
     pub(crate) in_every_mode: &'static [InMode],
     /// What holds in one mode, or does not depend on the mode.
     pub(crate) once: &'static [Once],
+    /// What is measured while no other test runs.
+    pub(crate) alone: &'static [Once],
 }
 
 /// A behaviour of the server that holds in every mode.
@@ -38,6 +45,7 @@ macro_rules! group {
     (
         $(in every mode { $($name:ident $(needs $need:path)?),* $(,)? })?
         $(once { $($once:ident $(needs $once_need:path)?),* $(,)? })?
+        $(alone { $($alone:ident $(needs $alone_need:path)?),* $(,)? })?
     ) => {
         pub(crate) fn group() -> $crate::behaviour::Group {
             $crate::behaviour::Group {
@@ -51,6 +59,11 @@ macro_rules! group {
                     name: stringify!($once),
                     needs: $crate::behaviour::need!($($once_need)?),
                     check: $once,
+                }),*)?],
+                alone: &[$($($crate::behaviour::Once {
+                    name: stringify!($alone),
+                    needs: $crate::behaviour::need!($($alone_need)?),
+                    check: $alone,
                 }),*)?],
             }
         }
@@ -75,15 +88,31 @@ pub(crate) fn trials(group: Group) -> Vec<Trial> {
         trials.extend(MODES.iter().map(|mode| {
             let name = format!("{}::{}::{name}", group.name, mode.name);
             Trial::ignorable_test(name, move || {
-                run(|| machine::mode(mode).and_then(|()| needs()), || check(mode))
+                beside_others(|| run(|| machine::mode(mode).and_then(|()| needs()), || check(mode)))
             })
         }));
     }
     for Once { name, needs, check } in group.once {
         let name = format!("{}::{name}", group.name);
-        trials.push(Trial::ignorable_test(name, move || run(*needs, check)));
+        trials.push(Trial::ignorable_test(name, move || beside_others(|| run(*needs, check))));
+    }
+    for Once { name, needs, check } in group.alone {
+        let name = format!("{}::{name}", group.name);
+        trials.push(Trial::ignorable_test(name, move || alone(|| run(*needs, check))));
     }
     trials
+}
+
+fn beside_others<T>(test: impl FnOnce() -> T) -> T {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    test()
+}
+
+/// Waits until the others that have begun are done, and holds back those that have not.
+fn alone<T>(test: impl FnOnce() -> T) -> T {
+    // A test that failed here says nothing about the next.
+    let _exclusive = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    test()
 }
 
 fn run(needs: impl FnOnce() -> Result<(), String>, check: impl FnOnce()) -> Result<Completion, Failed> {

@@ -11,6 +11,7 @@ mod behaviour;
 mod harness;
 mod loadgen;
 mod server;
+mod truth;
 
 use libtest_mimic::Arguments;
 
@@ -26,6 +27,8 @@ fn main() {
         harness::programs::build();
         common::limits::raise_open_files().expect("the soft limit may be raised to the hard one");
     }
-    let trials = server::groups().into_iter().chain(loadgen::groups()).flat_map(behaviour::trials).collect();
+    // The last ones have the machine alone, which costs no other test its time once there is none.
+    let groups = [server::groups(), loadgen::groups(), truth::groups()];
+    let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
