@@ -3,7 +3,7 @@
 mod connect;
 mod transfer;
 
-use std::{mem, os::fd::OwnedFd};
+use std::{mem, ops::RangeInclusive, os::fd::OwnedFd};
 
 use rustix::{
     event::epoll::{EventData, EventFlags},
@@ -13,6 +13,9 @@ use rustix::{
 
 use crate::{bench::Bench, failure::Failure, schedule::Schedule, timers::Wake};
 
+/// How much later than its first part a reply's rest comes that had to wait for a delayed acknowledgement: the kernel
+/// sends one after 40 ms at the earliest (`TCP_DELACK_MIN`), up to a step of its timer later, and the rest takes its time.
+pub const DELAYED_ACK_NS: RangeInclusive<u64> = 38_000_000..=56_000_000;
 /// Nothing is owed to the client.
 const NOT_OWED: u64 = u64::MAX;
 
@@ -38,6 +41,8 @@ pub struct Client {
     begun: u64,
     /// How much of the reply to request `replied` has come.
     reply_offset: usize,
+    /// When the first part of the reply to request `replied` was read; 0 where it has not come, or came whole.
+    first_part_ns: u64,
     /// When the reply to request `replied` was ready to be read, as far as that is known.
     ready: Option<Ready>,
     /// How much of request `written` is written.
@@ -120,6 +125,7 @@ impl Client {
             written: 0,
             begun: 0,
             reply_offset: 0,
+            first_part_ns: 0,
             ready: None,
             request_offset: 0,
             connection_first: 0,
@@ -303,6 +309,7 @@ impl Client {
         self.replied = self.begun;
         self.written = self.begun;
         self.reply_offset = 0;
+        self.first_part_ns = 0;
         self.ready = None;
         self.request_offset = 0;
     }

@@ -89,6 +89,7 @@ fn requests(parts: &[Part]) -> Requests {
         completed: sum(parts, |report| report.requests.completed),
         failed: sum(parts, |report| report.requests.failed),
         verified: sum(parts, |report| report.requests.verified),
+        delayed_rests: sum(parts, |report| report.requests.delayed_rests),
         bytes_sent: sum(parts, |report| report.requests.bytes_sent),
         bytes_received: sum(parts, |report| report.requests.bytes_received),
     }

@@ -76,6 +76,9 @@ pub struct Counts {
     pub unsent: u64,
     /// Replies that were complete inside the window, whenever their requests were due.
     pub replies_in_window: u64,
+    /// Completed requests of the window whose reply's rest came as much later than its first part as a delayed
+    /// acknowledgement takes.
+    pub delayed_rests: u64,
     /// Connections that a failure took, over the whole run.
     pub connections_lost: u64,
     /// Bytes of the failed requests that were written.
@@ -90,6 +93,7 @@ impl Counts {
         self.failed += other.failed;
         self.unsent += other.unsent;
         self.replies_in_window += other.replies_in_window;
+        self.delayed_rests += other.delayed_rests;
         self.connections_lost += other.connections_lost;
         self.failed_bytes_sent += other.failed_bytes_sent;
         self.failed_bytes_received += other.failed_bytes_received;

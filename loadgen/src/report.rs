@@ -149,6 +149,7 @@ pub(crate) mod tests {
                 completed: 2_000,
                 failed: 0,
                 verified: 2_000,
+                delayed_rests: 0,
                 bytes_sent: 128_000,
                 bytes_received: 128_000,
             },

@@ -298,6 +298,7 @@ impl Tally {
             completed: counts.completed,
             failed: counts.failed + counts.unsent,
             verified: if plan.expect == Expect::None { 0 } else { counts.completed },
+            delayed_rests: counts.delayed_rests,
             bytes_sent: completed_bytes + counts.failed_bytes_sent,
             bytes_received: completed_bytes + counts.failed_bytes_received,
         }

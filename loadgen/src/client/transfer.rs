@@ -8,7 +8,7 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 
-use super::{Client, NOT_OWED, Outstanding, Ready, State};
+use super::{Client, DELAYED_ACK_NS, NOT_OWED, Outstanding, Ready, State};
 use crate::{
     bench::{BUFFER_BYTES, Bench},
     failure::Failure,
@@ -83,6 +83,8 @@ impl Client {
             self.reply_offset += part.len();
             if self.reply_offset == size {
                 self.complete(bench, now_ns);
+            } else if self.first_part_ns == 0 {
+                self.first_part_ns = now_ns;
             }
             bytes = rest;
         }
@@ -107,6 +109,9 @@ impl Client {
             self.completed += 1;
             recording.counts.completed += 1;
             recording.response.record(now_ns - due_ns);
+            if self.first_part_ns > 0 && DELAYED_ACK_NS.contains(&(now_ns - self.first_part_ns)) {
+                recording.counts.delayed_rests += 1;
+            }
             recording.service.record(now_ns.saturating_sub(written_ns));
             recording.due_to_written.record(written_ns.saturating_sub(due_ns));
             if let Some(Ready { at_ns, unread_ns }) = self.ready {
@@ -115,6 +120,7 @@ impl Client {
             }
         }
         self.ready = None;
+        self.first_part_ns = 0;
         if bench.window.contains(now_ns) {
             recording.counts.replies_in_window += 1;
             self.replies_in_window += 1;

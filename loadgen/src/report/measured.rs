@@ -222,6 +222,9 @@ pub struct Requests {
     pub failed: u64,
     /// Completed ones whose every byte was checked.
     pub verified: u64,
+    /// Completed ones whose reply's rest came 38 to 56 ms after its first part: as long as a delayed acknowledgement takes.
+    #[serde(default)]
+    pub delayed_rests: u64,
     /// Bytes of the sent ones.
     pub bytes_sent: u64,
     /// Bytes of their replies.

@@ -2,17 +2,15 @@
 
 use super::Finding;
 use crate::{
+    client::DELAYED_ACK_NS,
     failure::Failure,
     human::{count, percent},
     report::{Report, Status},
     summary,
 };
 
-/// Where replies lie that wait for a delayed acknowledgement: the kernel sends one after 40 ms at the earliest
-/// (`TCP_DELACK_MIN`), up to a step of its timer later, and the reply's rest takes its time.
-const DELAYED_ACK_NS: [u64; 2] = [38_000_000, 56_000_000];
-/// The part of all replies that makes a plateau there.
-const PLATEAU_SHARE_MIN: f64 = 0.01;
+/// The part of all replies from which on delayed acknowledgements are no accident.
+const DELAYED_SHARE_MAX: f64 = 0.01;
 /// A plateau holds so many times more replies than lie in an equally wide range on either side of it.
 const PLATEAU_STEEPNESS: f64 = 5.0;
 /// The part of the requests that may be sent again.
@@ -25,24 +23,37 @@ const LOST_SHARE_MAX: f64 = 0.01;
 /// A server that writes a reply in two parts without `TCP_NODELAY` waits with the second for an acknowledgement of the
 /// first (Nagle's algorithm, RFC 896), which the client delays (RFC 1122, 4.2.3.2).
 pub(super) fn delayed_ack(report: &Report) -> Option<Finding> {
-    let histogram = summary::deserialise(&report.latency_ns.service.hdr)?;
-    let [from, to] = DELAYED_ACK_NS;
-    let width = to - from;
-    let within = |from: u64, to: u64| histogram.count_between(from, to) as f64;
-    let plateau = within(from, to);
-    let beside = within(from - width, from - 1).max(within(to + 1, to + width));
-    let share = plateau / (histogram.len() as f64).max(1.0);
-    (share > PLATEAU_SHARE_MIN && plateau > beside * PLATEAU_STEEPNESS).then(|| Finding {
+    let delayed = report.requests.delayed_rests.max(in_plateau(report));
+    let share = delayed as f64 / report.requests.completed.max(1) as f64;
+    (share > DELAYED_SHARE_MAX).then(|| Finding {
         status: Status::Suspect,
         value: share,
-        bound: PLATEAU_SHARE_MIN,
+        bound: DELAYED_SHARE_MAX,
         message: format!(
-            "{} of the replies took 38 to 56 ms and few a little less or more: that is what a delayed acknowledgement \
-             takes",
-            percent(share)
+            "{} of the replies came 38 to 56 ms late, whole or with their rest: as long as a delayed acknowledgement takes \
+             (at most {} may be)",
+            percent(share),
+            percent(DELAYED_SHARE_MAX)
         ),
-        advice: "does the server write a reply in parts, or without TCP_NODELAY? if it means to take 40 ms, ignore this",
+        advice: "the server writes in parts, or without TCP_NODELAY; if the way to it takes as long, ignore this",
     })
+}
+
+/// Replies that wait for the acknowledgement of the one before them, which only a pipeline's do, have no part that came
+/// earlier: they make a plateau in the service times.
+fn in_plateau(report: &Report) -> u64 {
+    let (from, to) = DELAYED_ACK_NS.into_inner();
+    let width = to - from;
+    let is_possible =
+        report.plan.pipeline > 1 && report.latency_ns.service.min.is_some_and(|min| min < from - width);
+    let Some(histogram) = is_possible.then(|| summary::deserialise(&report.latency_ns.service.hdr)).flatten()
+    else {
+        return 0;
+    };
+    let within = |from: u64, to: u64| histogram.count_between(from, to);
+    let beside = within(from - width, from - 1).max(within(to + 1, to + width));
+    let plateau = within(from, to);
+    if plateau as f64 > beside as f64 * PLATEAU_STEEPNESS { plateau } else { 0 }
 }
 
 pub(super) fn retransmissions(report: &Report) -> Option<Finding> {
@@ -136,20 +147,34 @@ mod tests {
     }
 
     #[test]
-    fn a_plateau_at_40_ms_is_seen_and_a_slope_is_not() {
-        let times = |replies: &[(u64, u64)]| {
+    fn a_plateau_at_40_ms_or_a_rest_that_comes_so_late_is_seen_and_a_slope_is_not() {
+        let times = |pipeline: usize, replies: &[(u64, u64)]| {
             let mut service = Latency::default();
             for (count, time_us) in replies {
                 (0..*count).for_each(|_| service.record(time_us * 1_000));
             }
-            move |report: &mut Report| report.latency_ns.service = summary::latency(&service)
+            move |report: &mut Report| {
+                report.plan.pipeline = pipeline;
+                report.requests.completed = 10_000;
+                report.latency_ns.service = summary::latency(&service);
+                report.rate.achieved_per_s = 5_000.0;
+            }
         };
-        assert_eq!(codes(times(&[(9_900, 100), (100, 41_000)])), [""; 0]);
-        assert_eq!(codes(times(&[(9_880, 100), (120, 41_000)])), ["delayed_ack"]);
-        assert_eq!(codes(times(&[(1_000, 40_100)])), ["delayed_ack"]);
+        assert_eq!(codes(times(2, &[(9_900, 100), (100, 41_000)])), [""; 0]);
+        assert_eq!(codes(times(2, &[(9_880, 100), (120, 41_000)])), ["delayed_ack"]);
+        // Without a pipeline, the rest would come later than the first part.
+        assert_eq!(codes(times(1, &[(9_880, 100), (120, 41_000)])), [""; 0]);
+        // A server that takes 50 ms for each is slow, and nothing else.
+        assert_eq!(codes(times(2, &[(10_000, 50_000)])), [""; 0]);
         // An exponential tail passes through there as well.
         let slope: Vec<_> = (1..200).map(|ms| (20_000 / (ms + 1), ms * 1_000)).collect();
-        assert_eq!(codes(times(&slope)), [""; 0]);
-        assert_eq!(codes(times(&[(9_000, 30_000), (900, 35_000), (200, 42_000)])), [""; 0]);
+        assert_eq!(codes(times(2, &slope)), [""; 0]);
+        let rests = |delayed_rests| {
+            move |report: &mut Report| {
+                report.requests.delayed_rests = delayed_rests;
+            }
+        };
+        assert_eq!(codes(rests(20)), [""; 0]);
+        assert_eq!(codes(rests(21)), ["delayed_ack"]);
     }
 }

@@ -152,13 +152,16 @@ pub(super) fn cannot_keep_up(report: &Report) -> Option<Finding> {
         return None;
     }
     let (offered, achieved) = (report.rate.offered_per_s?, report.rate.achieved_per_s);
+    // What the server failed at is told by the errors: it was not too much for it.
+    let failed = report.requests.sent.saturating_sub(report.requests.completed);
+    let handled = achieved + failed as f64 / report.elapsed_s.max(f64::EPSILON);
     // By chance fewer may have been due than on average.
     let due =
         (report.requests.completed + report.requests.failed) as f64 / report.elapsed_s.max(f64::EPSILON);
     let offered = offered.min(due);
     let bound = offered * ACHIEVED_SHARE_MIN;
-    (achieved < bound).then(|| Finding {
-        status: if achieved < offered * ACHIEVED_SHARE_INVALID { Status::Invalid } else { Status::Suspect },
+    (handled < bound).then(|| Finding {
+        status: if handled < offered * ACHIEVED_SHARE_INVALID { Status::Invalid } else { Status::Suspect },
         value: achieved,
         bound,
         message: format!("it cannot keep up: {}/s of {}/s offered", rate(achieved), rate(offered)),
