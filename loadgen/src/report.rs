@@ -3,14 +3,15 @@
 pub mod comparison;
 pub mod json;
 pub mod measured;
+pub mod sweep;
 pub mod text;
 
 use std::io;
 
 use serde::{Serialize, Serializer};
 
-use self::comparison::Comparison;
 pub use self::measured::*;
+use self::{comparison::Comparison, sweep::Sweep};
 
 /// The version of the contract of all results.
 pub const SCHEMA: u32 = 1;
@@ -22,6 +23,8 @@ pub enum Document {
     Run(Box<Report>),
     /// Of a comparison.
     Comparison(Box<Comparison>),
+    /// Of a sweep.
+    Sweep(Box<Sweep>),
 }
 
 /// A format that a result can be printed in. To add one, write its file beside the others and its row in
@@ -43,11 +46,12 @@ pub static FORMATS: &[Format] = &[
 ];
 
 impl Serialize for Document {
-    /// As what it holds: a comparison tells by its `kind` what it is.
+    /// As what it holds: all but a run tell by their `kind` what they are.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Document::Run(report) => report.serialize(serializer),
             Document::Comparison(comparison) => comparison.serialize(serializer),
+            Document::Sweep(sweep) => sweep.serialize(serializer),
         }
     }
 }

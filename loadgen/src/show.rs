@@ -15,6 +15,9 @@ pub enum ShowError {
     /// A comparison has a table of its own.
     #[error("{} is a result of 'loadgen compare', which is shown alone: its table is of several servers already", .0.display())]
     ComparisonAmongOthers(PathBuf),
+    /// A sweep has tables of its own.
+    #[error("{} is a result of 'loadgen sweep', which is shown alone: it is of many runs already", .0.display())]
+    SweepAmongOthers(PathBuf),
     /// A table has no other format.
     #[error(
         "several results are shown as a table, which is text: leave --format {0} out, or show one at a time"
@@ -34,7 +37,7 @@ pub fn read(path: &Path) -> anyhow::Result<Document> {
 /// The reports of several runs from these files, each with the name it goes by in a table.
 ///
 /// # Errors
-/// When a comparison is among them, or the format is not that of a table.
+/// When a comparison or a sweep is among them, or the format is not that of a table.
 pub fn side_by_side(
     files: &[PathBuf],
     several: Vec<Document>,
@@ -43,6 +46,7 @@ pub fn side_by_side(
     let report = |(file, document): (&PathBuf, _)| match document {
         Document::Run(report) => Ok((name(file, &report), *report)),
         Document::Comparison(_) => Err(ShowError::ComparisonAmongOthers(file.clone())),
+        Document::Sweep(_) => Err(ShowError::SweepAmongOthers(file.clone())),
     };
     let reports = files.iter().zip(several).map(report).collect::<Result<_, _>>()?;
     if format.name != report::FORMATS[0].name {

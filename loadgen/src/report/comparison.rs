@@ -36,6 +36,8 @@ pub struct Comparison {
 pub enum Kind {
     /// Of several servers, one after the other.
     Comparison,
+    /// Of servers at one level of load after the other.
+    Sweep,
 }
 
 /// What the comparison was to do.

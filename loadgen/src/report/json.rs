@@ -42,5 +42,6 @@ pub fn read(text: &str) -> Result<Document, ReadError> {
     Ok(match kind {
         None => Document::Run(serde_json::from_str(text)?),
         Some(Kind::Comparison) => Document::Comparison(serde_json::from_str(text)?),
+        Some(Kind::Sweep) => Document::Sweep(serde_json::from_str(text)?),
     })
 }

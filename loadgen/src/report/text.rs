@@ -3,6 +3,7 @@
 
 pub mod comparison;
 pub mod run;
+pub mod sweep;
 pub mod table;
 
 use std::io;
@@ -24,6 +25,7 @@ pub fn write(document: &Document, out: &mut dyn io::Write) -> io::Result<()> {
     match document {
         Document::Run(report) => run::write(report, out),
         Document::Comparison(comparison) => comparison::write(comparison, out),
+        Document::Sweep(sweep) => sweep::write(sweep, out),
     }
 }
 
