@@ -31,7 +31,8 @@ Examples:
   loadgen show a.json b.json                 side by side
   loadgen talk 127.0.0.1:8080                by hand
 
-Exit status: 0 done, 1 failed, 2 bad usage, 4 the verdict is 'invalid', 130 or 143 interrupted.";
+Exit status: 0 done, 1 failed, 2 bad usage, 3 an SLO was missed, 4 the verdict is 'invalid' (which goes before 3), 130
+or 143 interrupted (which goes before both).";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +41,7 @@ Examples:
   loadgen run localhost:8080 unix:/run/echo     two targets share the clients
   loadgen run localhost:8080 -r 5k -d 1m        an open loop: 5,000 requests a second
   loadgen run localhost:8080 -n 100k -p 8 -s 1k 100,000 requests, 8 outstanding each, 1,000 bytes
+  loadgen run -r 5k --slo 'p99<5ms' --slo 'errors<=0%'   exits with 3 where one is missed
 
 Durations read 250us, 10ms, 5s, 2m; numbers take k and m. Addresses are host:port, [v6]:port or unix:/path.
 Variables SERVER_* reach a server of its own, except for its address and mode.";

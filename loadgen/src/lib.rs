@@ -11,6 +11,7 @@
 //!   see goes into a [`recording`]; a [`failure`] is counted data like everything else.
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
+//! - What is asked of a result ([`slo`]) is held against its report.
 //! - A format prints what is in the report, and computes nothing.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
 //!   has given its first [`answer`].
@@ -40,6 +41,7 @@ pub mod run;
 pub mod schedule;
 pub mod server_process;
 pub mod show;
+pub mod slo;
 pub mod socket;
 pub mod summary;
 pub mod talk;

@@ -26,6 +26,7 @@ use loadgen::{
 
 const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
+const SLO_MISSED: u8 = 3;
 const INVALID: u8 = 4;
 
 fn main() -> ExitCode {
@@ -68,11 +69,13 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut progress = RunProgress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, &mut progress)?;
     let OutputArgs { format, output } = &args.output;
-    let status = report.verdict.status;
+    let (status, slo_missed) = (report.verdict.status, report.slo.iter().any(|slo| !slo.met));
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
     Ok(match (signal, status) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
+        // Of numbers that deserve no trust nothing can be said.
         (None, Status::Invalid) => ExitCode::from(INVALID),
+        (None, Status::Valid | Status::Suspect) if slo_missed => ExitCode::from(SLO_MISSED),
         (None, Status::Valid | Status::Suspect) => ExitCode::SUCCESS,
     })
 }
@@ -86,10 +89,12 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let compare::Finished { comparison, signal } = compare::compare(&plan, args.quiet)?;
     let OutputArgs { format, output } = &args.output;
     let has_failed = comparison.subjects.iter().any(|subject| subject.failure.is_some());
+    let slo_missed = comparison.subjects.iter().flat_map(|subject| &subject.slo).any(|slo| !slo.met);
     print(output.as_deref(), |out| (format.write)(&Document::Comparison(Box::new(comparison)), out))?;
     Ok(match (signal, has_failed) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
         (None, true) => ExitCode::from(FAILED),
+        (None, false) if slo_missed => ExitCode::from(SLO_MISSED),
         (None, false) => ExitCode::SUCCESS,
     })
 }

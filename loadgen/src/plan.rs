@@ -7,6 +7,7 @@ use common::Address;
 use crate::{
     message::{Expect, Messages, SIZE_MAX},
     schedule::{Arrival, Load},
+    slo::Slo,
 };
 
 /// The most clients of a run; more than one machine's memory and ports carry.
@@ -61,6 +62,8 @@ pub struct Plan {
     pub wait_for_server: Option<Duration>,
     /// Between two lines of progress, and two entries of the report's intervals.
     pub interval: Duration,
+    /// What is asked of its result.
+    pub slo: Vec<Slo>,
 }
 
 /// What a run is made against.
@@ -126,6 +129,8 @@ pub struct Request {
     pub wait_for_server: Option<Duration>,
     /// See [`Plan::interval`].
     pub interval: Duration,
+    /// See [`Plan::slo`].
+    pub slo: Vec<Slo>,
 }
 
 /// Why a run that was asked for makes no sense.
@@ -220,6 +225,7 @@ impl Plan {
             timeout: request.timeout,
             wait_for_server: request.wait_for_server,
             interval: request.interval,
+            slo: request.slo,
         })
     }
 
@@ -297,6 +303,7 @@ pub(crate) mod tests {
             timeout: Duration::from_secs(10),
             wait_for_server: None,
             interval: Duration::from_secs(1),
+            slo: Vec::new(),
         }
     }
 

@@ -99,6 +99,7 @@ pub(crate) mod tests {
                 timeout_s: 10.0,
                 interval_s: 1.0,
                 seed: 1,
+                slo: Vec::new(),
             },
             environment: Environment {
                 version: "0.1.0".to_owned(),

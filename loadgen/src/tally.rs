@@ -25,7 +25,7 @@ use crate::{
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
-    summary, verdict,
+    slo, summary, verdict,
 };
 
 /// Where and against what a run is made.
@@ -239,6 +239,7 @@ impl Tally {
             plan: setting.plan,
         };
         report.verdict = verdict::judge(&report);
+        report.slo = slo::judge(&plan.slo, &report);
         report
     }
 
@@ -402,6 +403,7 @@ pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
         timeout_s: plan.timeout.as_secs_f64(),
         interval_s: plan.interval.as_secs_f64(),
         seed: plan.seed,
+        slo: plan.slo.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -42,8 +42,8 @@ A COMMAND is split into words as by a shell, but no shell is run. It must serve 
 the place of {port}, in the foreground, and is ended by SIGTERM, and SIGKILL two seconds later. What it starts is
 measured and ended with it, unless it leaves the process group.
 
-Exit status: 0 done, 1 a server failed, or nothing could be compared, 2 bad usage, 130 or 143 interrupted: what is
-complete is printed.";
+Exit status: 0 done, 1 a server failed, or nothing could be compared, 2 bad usage, 3 a server missed an SLO in half of
+its rounds or more, 130 or 143 interrupted: what is complete is printed.";
 
 /// The arguments of `loadgen compare`.
 #[derive(Debug, clap::Args)]

@@ -78,6 +78,22 @@ pub struct Subject {
     pub summary: BTreeMap<String, Spread>,
     /// How it compares with the baseline, which has none of it.
     pub against_baseline: BTreeMap<String, Ratio>,
+    /// What was asked of every round, and in how many it holds.
+    #[serde(default)]
+    pub slo: Vec<SloRounds>,
+}
+
+/// Something that was asked of every round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SloRounds {
+    /// As it was asked.
+    pub slo: String,
+    /// The complete rounds.
+    pub rounds: usize,
+    /// How many of them it holds in.
+    pub held: usize,
+    /// Whether that is more than half of them.
+    pub met: bool,
 }
 
 /// How a server did, in a word.

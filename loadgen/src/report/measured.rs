@@ -182,6 +182,9 @@ pub struct PlanSummary {
     pub interval_s: f64,
     /// What everything random was drawn from.
     pub seed: u64,
+    /// What was asked of the result.
+    #[serde(default)]
+    pub slo: Vec<String>,
 }
 
 /// Where the run was made.

@@ -9,6 +9,7 @@ mod fairness;
 mod interruption;
 mod load;
 mod output;
+mod slo;
 mod stall;
 mod talk;
 
@@ -20,6 +21,7 @@ pub(crate) fn groups() -> Vec<Group> {
         stall::group(),
         interruption::group(),
         output::group(),
+        slo::group(),
         talk::group(),
         compare::group(),
         command_line::group(),
