@@ -2,6 +2,8 @@
 
 pub mod compare;
 pub mod load;
+pub mod servers;
+pub mod sweep;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,6 +17,7 @@ use server::mode::Mode;
 use self::{
     compare::CompareArgs,
     load::{LoadArgs, OwnServerArgs},
+    sweep::SweepArgs,
 };
 use crate::{
     plan::{Against, OwnServerPlan, PlanError, Request},
@@ -28,6 +31,7 @@ Examples:
   loadgen run -r 20k --arrival poisson       an open loop of 20,000 requests a second
   loadgen run --format json -o result.json   for machines
   loadgen compare                            every mode of the server, side by side
+  loadgen sweep --slo 'p99<5ms'              how far each of them carries
   loadgen show a.json b.json                 side by side
   loadgen talk 127.0.0.1:8080                by hand
 
@@ -65,6 +69,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Put the same load on several servers in turn, and say which differ
     Compare(Box<CompareArgs>),
+    /// Raise the load step by step, and say how far each server carries
+    Sweep(Box<SweepArgs>),
     /// Print kept results: one in any format, or several side by side
     #[command(after_help = "Example:\n  loadgen show thread-pool.json tokio-task.json")]
     Show(ShowArgs),
@@ -131,7 +137,7 @@ pub struct OutputArgs {
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// Results of 'loadgen run --format json', or one of 'loadgen compare --format json'
+    /// Results of 'loadgen run --format json', or one of 'loadgen compare' or 'loadgen sweep'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Where and how they are printed; several are a table, which is text.

@@ -14,7 +14,8 @@
 //! - What is asked of a result ([`slo`]) is held against its report.
 //! - A format prints what is in the report, and computes nothing.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
-//!   has given its first [`answer`].
+//!   has given its first [`answer`]. [`mod@sweep`] does so at one level of load after the other. What a [`contestant`] is
+//!   and how it gets its [`turn`] is the same in both.
 
 pub mod answer;
 pub mod args;
@@ -22,6 +23,7 @@ pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod compare;
+pub mod contestant;
 pub mod control;
 pub mod cpus;
 pub mod error;
@@ -44,9 +46,11 @@ pub mod show;
 pub mod slo;
 pub mod socket;
 pub mod summary;
+pub mod sweep;
 pub mod talk;
 pub mod tally;
 pub mod their_server;
 pub mod timers;
+pub mod turn;
 pub mod verdict;
 pub mod worker;

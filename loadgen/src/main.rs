@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use common::{generate, limits, log};
 use loadgen::{
-    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs},
+    args::{Args, Command, OutputArgs, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, sweep::SweepArgs},
     compare::{self, plan::ComparePlanError},
     error::RunError,
     plan::{Plan, PlanError},
@@ -21,6 +21,7 @@ use loadgen::{
     run::{self, Finished},
     server_process::guard,
     show::{self, ShowError},
+    sweep::{self, plan::SweepPlanError},
     talk,
 };
 
@@ -52,6 +53,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Run(args)) => run_load(&args),
         Some(Command::Compare(args)) => compare_servers(&args),
+        Some(Command::Sweep(args)) => sweep_servers(&args),
         Some(Command::Show(args)) => show(&args),
         Some(Command::Talk(args)) => talk(&args),
         None => {
@@ -91,6 +93,26 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let has_failed = comparison.subjects.iter().any(|subject| subject.failure.is_some());
     let slo_missed = comparison.subjects.iter().flat_map(|subject| &subject.slo).any(|slo| !slo.met);
     print(output.as_deref(), |out| (format.write)(&Document::Comparison(Box::new(comparison)), out))?;
+    Ok(match (signal, has_failed) {
+        (Some(signal), _) => ExitCode::from(signal.exit_code()),
+        (None, true) => ExitCode::from(FAILED),
+        (None, false) if slo_missed => ExitCode::from(SLO_MISSED),
+        (None, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn sweep_servers(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    log::start(log::LogFormat::Text).map_err(anyhow::Error::msg)?;
+    let plan = args.plan(limits::usable_cpus())?;
+    if let Some(path) = &args.output.output {
+        check_writable(path)?;
+    }
+    let sweep::Finished { sweep, signal } = sweep::sweep(&plan, args.quiet)?;
+    let OutputArgs { format, output } = &args.output;
+    let has_failed = sweep.subjects.iter().any(|subject| subject.failure.is_some());
+    let mut capacities = sweep.subjects.iter().filter_map(|subject| subject.capacity.as_ref());
+    let slo_missed = capacities.any(|capacity| capacity.low.is_none());
+    print(output.as_deref(), |out| (format.write)(&Document::Sweep(Box::new(sweep)), out))?;
     Ok(match (signal, has_failed) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
         (None, true) => ExitCode::from(FAILED),
@@ -166,6 +188,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<PlanError>()
         || error.is::<ComparePlanError>()
+        || error.is::<SweepPlanError>()
         || error.is::<ShowError>()
         || error.is::<clap::Error>()
     {

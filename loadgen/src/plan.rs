@@ -192,10 +192,8 @@ impl Plan {
     /// # Errors
     /// When it makes no sense; the error says what to change.
     pub fn new(request: Request, cpus: usize) -> Result<Self, PlanError> {
-        if let Against::Targets(targets) = &request.against
-            && let Some(target) = targets.iter().find(|target| matches!(target, Address::Tcp { port: 0, .. }))
-        {
-            return Err(PlanError::PortZero(target.clone()));
+        if let Against::Targets(targets) = &request.against {
+            targets.iter().try_for_each(known_port)?;
         }
         let load = load(&request)?;
         let connections = at_most("--connections", request.connections, CONNECTIONS_MAX)?;
@@ -235,6 +233,17 @@ impl Plan {
             Load::Open { rate_per_s, .. } => Some(rate_per_s),
             Load::Closed { .. } => None,
         }
+    }
+}
+
+/// Whether somebody can listen on a target.
+///
+/// # Errors
+/// [`PlanError::PortZero`].
+pub fn known_port(target: &Address) -> Result<(), PlanError> {
+    match target {
+        Address::Tcp { port: 0, .. } => Err(PlanError::PortZero(target.clone())),
+        _ => Ok(()),
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     bootstrap, marks,
     metrics::{METRICS, Metric, spread},
-    plan::{ComparePlan, Contestant, Launch},
+    plan::ComparePlan,
 };
+use crate::contestant::{Contestant, Launch};
 use crate::report::{
     Loop, Report, SloOutcome,
     comparison::{Difference, Failure, Ratio, Round, SloRounds, Spread, Subject, SubjectStatus},
@@ -46,6 +47,7 @@ fn subject(contestant: &Contestant, Record { rounds, failures }: Record) -> Subj
     let (mode, command) = match &contestant.launch {
         Launch::Own(own) => (Some(own.mode.to_owned()), None),
         Launch::Command(command) => (None, Some(command.command_line())),
+        Launch::Target(_) => (None, None),
     };
     Subject {
         name: contestant.name.clone(),
@@ -145,7 +147,8 @@ fn not_compared(reason: String) -> Ratio {
 mod tests {
     use super::*;
     use crate::{
-        compare::plan::{CompareRequest, ServerCommand},
+        compare::plan::CompareRequest,
+        contestant::{Invitation, ServerCommand},
         plan::{Plan, tests::request},
         report::tests::example,
     };
@@ -154,10 +157,7 @@ mod tests {
         let server = |name: &&str| format!("{name}=serve {{port}}").parse::<ServerCommand>().unwrap();
         ComparePlan::new(CompareRequest {
             load: Plan::new(request(), 2).unwrap(),
-            modes: Vec::new(),
-            work: None,
-            server_threads: None,
-            servers: names.iter().map(server).collect(),
+            servers: Invitation { servers: names.iter().map(server).collect(), ..Invitation::default() },
             baseline: None,
             rounds: 5,
             pin: false,

@@ -181,6 +181,7 @@ pub(crate) mod tests {
             plan::{ComparePlan, CompareRequest},
             results::{Record, subjects},
         },
+        contestant::Invitation,
         plan::{Plan, tests::request},
         report::{Document, SCHEMA, json, tests::example as report},
     };
@@ -190,10 +191,13 @@ pub(crate) mod tests {
         let servers = ["a-long-name-of-server", "twin", "starving", "absent"];
         let plan = ComparePlan::new(CompareRequest {
             load: Plan::new(request(), 2).unwrap(),
-            modes: Vec::new(),
-            work: None,
-            server_threads: None,
-            servers: servers.iter().map(|name| format!("{name}=serve {{port}}").parse().unwrap()).collect(),
+            servers: Invitation {
+                servers: servers
+                    .iter()
+                    .map(|name| format!("{name}=serve {{port}}").parse().unwrap())
+                    .collect(),
+                ..Invitation::default()
+            },
             baseline: None,
             rounds: 3,
             pin: false,

@@ -11,6 +11,7 @@ mod load;
 mod output;
 mod slo;
 mod stall;
+mod sweep;
 mod talk;
 
 pub(crate) fn groups() -> Vec<Group> {
@@ -24,6 +25,7 @@ pub(crate) fn groups() -> Vec<Group> {
         slo::group(),
         talk::group(),
         compare::group(),
+        sweep::group(),
         command_line::group(),
     ]
 }
