@@ -27,8 +27,8 @@ use crate::{
     turn::{Occasion, Referee, Turn},
 };
 
-/// A server that fails so often running is not asked again.
-const FAILURES_MAX: usize = 2;
+/// After so many runs in succession that failed or told nothing, a search has no more.
+const VAIN_MAX: usize = 2;
 
 /// A sweep that was made, perhaps not to its end.
 #[derive(Debug)]
@@ -134,7 +134,8 @@ impl Course<'_> {
             record.search =
                 (!has_failed).then(|| Search::new(record.seen(), self.plan.repeats, self.plan.tolerance));
         }
-        let mut failures = vec![0; self.records.len()];
+        // Runs in succession that told nothing.
+        let mut vain = vec![0; self.records.len()];
         loop {
             let mut any = false;
             for place in self.shuffled() {
@@ -147,23 +148,26 @@ impl Course<'_> {
                 let search = record.search.as_mut().expect("it has said what is next");
                 match turn {
                     Turn::Complete(report) => {
-                        failures[place] = 0;
                         match trouble::holds(&report) {
-                            Some(held) => search.feed(level, held),
-                            // Nor would the next run tell.
-                            None => search.give_up(),
+                            Some(held) => {
+                                vain[place] = 0;
+                                search.feed(level, held);
+                            }
+                            None => vain[place] += 1,
                         }
                         record.points.push(Point { level, purpose: Purpose::Search, report: *report });
                     }
                     Turn::Failed(failure) | Turn::Hopeless(failure) => {
-                        failures[place] += 1;
+                        vain[place] += 1;
                         search.feed(level, false);
-                        if failures[place] >= FAILURES_MAX {
-                            search.give_up();
-                        }
                         record.failures.push((level, failure));
                     }
                     Turn::Interrupted => return Err(Interrupted),
+                }
+                if vain[place] >= VAIN_MAX
+                    && let Some(search) = &mut self.records[place].search
+                {
+                    search.give_up();
                 }
             }
             if !any {

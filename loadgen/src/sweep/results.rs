@@ -196,7 +196,9 @@ fn capacity(plan: &SweepPlan, record: &Record) -> Option<Capacity> {
     };
     if unknown > 0 {
         let runs = if unknown == 1 { "run" } else { "runs" };
-        message += &format!("; {unknown} {runs} had too few replies to say, which a longer --duration helps");
+        message += &format!(
+            "; {unknown} {runs} could not tell (too few replies, or a late generator): a longer --duration helps"
+        );
     }
     if is_widened {
         message += "; in between its runs disagree";
@@ -338,8 +340,8 @@ mod tests {
         assert_eq!(
             told(record(&plan, vec![unknown])).1,
             text(
-                "is not known to hold p99<5ms; 1 run had too few replies to say, which a longer --duration helps; the \
-                 search was not made"
+                "is not known to hold p99<5ms; 1 run could not tell (too few replies, or a late generator): a longer \
+                 --duration helps; the search was not made"
             )
         );
         assert_eq!(told(record(&plan, Vec::new())), (None, None));

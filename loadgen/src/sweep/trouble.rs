@@ -14,18 +14,19 @@ static MEANINGS: &[(&str, Trouble)] = &[
     ("errors", Trouble::Errors),
     ("no_replies", Trouble::Errors),
 ];
-/// Reasons that say of the load that it was not what was asked for: where they make the verdict invalid, nothing can
-/// be said of the server.
-static OF_THE_GENERATOR: &[&str] = &["generator_saturated", "late"];
+/// Makes the verdict invalid where the generator kept the offered rate from being reached: then nothing can be said of
+/// the server.
+const GENERATOR: &str = "generator_saturated";
+/// Makes the verdict invalid where the response times are more the generator's lateness than the server's.
+const LATE: &str = "late";
 
 /// What was wrong with a run, if the server did not do all that was asked. That less was achieved than offered is left
 /// to the verdict: it knows how many requests were due by chance.
 pub fn of(report: &Report) -> Option<Trouble> {
-    let reasons = &report.verdict.reasons;
-    let is_generator = |code: &str, status| status == Status::Invalid && OF_THE_GENERATOR.contains(&code);
-    if reasons.iter().any(|reason| is_generator(&reason.code, reason.status)) {
+    if is_invalid_for(report, GENERATOR) {
         return Some(Trouble::GeneratorSaturated);
     }
+    let reasons = &report.verdict.reasons;
     MEANINGS
         .iter()
         .find(|(code, _)| reasons.iter().any(|reason| reason.code == *code))
@@ -33,16 +34,22 @@ pub fn of(report: &Report) -> Option<Trouble> {
 }
 
 /// Whether a run holds: the server kept up and met all that was asked. None where that cannot be said: too few replies
-/// stand behind what was asked, or the generator itself was the limit.
+/// stand behind what was asked, or the generator itself was the limit, or was late. Lateness only makes a response time
+/// longer, so what is met in spite of it is met.
 pub fn holds(report: &Report) -> Option<bool> {
     let missed = || report.slo.iter().filter(|outcome| !outcome.met);
     match of(report) {
         Some(Trouble::GeneratorSaturated) => None,
         Some(_) => Some(false),
+        None if missed().count() > 0 && is_invalid_for(report, LATE) => None,
         None if missed().any(|outcome| outcome.actual.is_some()) => Some(false),
         None if missed().count() > 0 => None,
         None => Some(true),
     }
+}
+
+fn is_invalid_for(report: &Report, code: &str) -> bool {
+    report.verdict.reasons.iter().any(|reason| reason.code == code && reason.status == Status::Invalid)
 }
 
 #[cfg(test)]
@@ -69,7 +76,8 @@ mod tests {
                 &[("cannot_keep_up", invalid), ("generator_saturated", invalid)],
                 Some(Trouble::GeneratorSaturated),
             ),
-            (&[("cannot_keep_up", invalid), ("late", invalid)], Some(Trouble::GeneratorSaturated)),
+            // A late generator has sent all that was asked.
+            (&[("late", invalid)], None),
             // Of a closed loop, and of a load that is only a little late.
             (&[("generator_saturated", Status::Suspect), ("late", Status::Suspect)], None),
         ] {
@@ -87,6 +95,27 @@ mod tests {
                 .collect();
             assert_eq!(of(&report), trouble, "{reasons:?}");
         }
+    }
+
+    #[test]
+    fn what_a_late_generator_makes_the_server_miss_is_not_known() {
+        let mut report = example();
+        let late = Reason {
+            code: LATE.to_owned(),
+            status: Status::Invalid,
+            message: String::new(),
+            value: 0.0,
+            bound: 0.0,
+            advice: String::new(),
+        };
+        report.verdict.reasons = vec![late];
+        for (met, held) in [(true, Some(true)), (false, None)] {
+            let outcome = SloOutcome { slo: String::new(), met, actual: Some(1.0), message: String::new() };
+            report.slo = vec![outcome];
+            assert_eq!(holds(&report), held);
+        }
+        report.verdict.reasons[0].status = Status::Suspect;
+        assert_eq!(holds(&report), Some(false));
     }
 
     #[test]
