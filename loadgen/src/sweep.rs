@@ -60,7 +60,7 @@ pub fn sweep(plan: &SweepPlan, quiet: bool) -> anyhow::Result<Finished> {
     let subjects = plan.contestants.iter().zip(records);
     let subjects: Vec<_> =
         subjects.map(|(contestant, record)| results::subject(plan, contestant, record)).collect();
-    notes.extend(subjects.iter().filter_map(|subject| note_of_knee(subject, plan.axis)));
+    notes.extend(note_of_knees(&subjects, plan.axis));
     let sweep = Sweep {
         schema: SCHEMA,
         kind: Kind::Sweep,
@@ -203,19 +203,22 @@ impl Course<'_> {
     }
 }
 
-/// What to do where the ladder is too short for the knee.
-fn note_of_knee(subject: &SweepSubject, axis: Axis) -> Option<String> {
-    let (knee, end) = (subject.knee.as_ref()?, subject.end.as_ref()?);
-    let (side, is_cut) = match knee.beyond? {
-        Beyond::Above => ("over", end.trouble.is_none()),
-        Beyond::Below => ("under", true),
+/// What to do where the ladder is too short for some servers' knees.
+fn note_of_knees(subjects: &[SweepSubject], axis: Axis) -> Option<String> {
+    let is_cut = |subject: &&SweepSubject| {
+        let beyond = subject.knee.and_then(|knee| knee.beyond);
+        // Over a level that a server did not carry there is nothing to find.
+        let is_carried = subject.end.as_ref().is_some_and(|end| end.trouble.is_none());
+        beyond == Some(Beyond::Below) || (beyond == Some(Beyond::Above) && is_carried)
     };
+    let names: Vec<_> = subjects.iter().filter(is_cut).map(|subject| subject.name.as_str()).collect();
     let flag = match axis {
         Axis::Rate => "--rates",
         Axis::Connections => "--connection-counts",
     };
-    let at = results::level(axis, knee.level);
-    is_cut.then(|| format!("the knee of {} may lie {side} {at}: {flag} reaches further", subject.name))
+    let names = names.join(", ");
+    (!names.is_empty())
+        .then(|| format!("at an end of the ladder, the knee may lie beyond it: more {flag} for {names}"))
 }
 
 fn plan_summary(plan: &SweepPlan, subjects: &[SweepSubject], pinned: bool) -> report::SweepPlan {

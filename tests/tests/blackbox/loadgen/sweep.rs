@@ -244,7 +244,13 @@ fn a_kept_sweep_is_shown_again_and_alone() {
     let show = |args: &[&str]| Loadgen::new(&["show", &path]).args(args.iter().copied()).finish();
     assert_eq!(show(&["--format", "json"]).expect_code(0).stdout, fs::read_to_string(&path).unwrap());
     let text = show(&[]);
-    for part in ["2 levels from 100/s to 200/s", "evenly spaced", "keeps up", "event-loop holds p50<1h"] {
+    for part in [
+        "2 levels from 100/s to 200/s",
+        "evenly spaced",
+        "keeps up",
+        "event-loop holds p50<1h",
+        "the knee may lie",
+    ] {
         assert!(text.expect_code(0).stdout.contains(part), "'{part}' is missing; {text}");
     }
     show(&[&path]).expect_code(2).expect_said(&["sweep.json", "alone"]);
