@@ -15,8 +15,9 @@ use crate::{
         sweep::{Axis, Beyond, Capacity, CurvePoint, Sweep, SweepPlan, SweepSubject, Trouble},
     },
     schedule::Arrival,
-    sweep::results::level,
 };
+
+pub(in crate::report) use crate::sweep::results::level;
 
 /// What one server's curve says at each level.
 static COLUMNS: &[Column<CurvePoint>] = &[
@@ -92,7 +93,7 @@ fn write_what(sweep: &Sweep, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// The load without what the axis changes.
-fn load(plan: &SweepPlan) -> String {
+pub(in crate::report) fn load(plan: &SweepPlan) -> String {
     let PlanSummary { r#loop, arrival, rate_per_s, connections, threads, pipeline, .. } = &plan.load;
     let kind = match (r#loop, plan.axis, rate_per_s) {
         (Loop::Closed, ..) => "closed loop".to_owned(),
@@ -197,7 +198,7 @@ fn write_summary(sweep: &Sweep, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// The level up to which the SLO holds, with its uncertainty.
-fn bracket(capacity: &Capacity, axis: Axis) -> String {
+pub(in crate::report) fn bracket(capacity: &Capacity, axis: Axis) -> String {
     match (capacity.low, capacity.high) {
         (Some(low), Some(high)) => format!("{} – {}", count(low), level(axis, high)),
         (Some(low), None) => format!("≥ {}", level(axis, low)),
