@@ -3,6 +3,8 @@
 pub mod compare;
 pub mod load;
 pub mod merge;
+pub mod servers;
+pub mod sweep;
 
 use std::{
     path::PathBuf,
@@ -20,6 +22,7 @@ use self::{
     compare::CompareArgs,
     load::{LoadArgs, OwnServerArgs},
     merge::MergeArgs,
+    sweep::SweepArgs,
 };
 use crate::{
     plan::{Against, OwnServerPlan, PlanError, Request},
@@ -34,11 +37,13 @@ Examples:
   loadgen run -r 20k --arrival poisson       an open loop of 20,000 requests a second
   loadgen run --format json -o result.json   for machines
   loadgen compare                            every mode of the server, side by side
+  loadgen sweep --slo 'p99<5ms'              how far each of them carries
   loadgen show a.json b.json                 side by side
   loadgen merge a.json b.json                two generators' results as one
   loadgen talk 127.0.0.1:8080                by hand
 
-Exit status: 0 done, 1 failed, 2 bad usage, 4 the verdict is 'invalid', 130 or 143 interrupted.";
+Exit status: 0 done, 1 failed, 2 bad usage, 3 an SLO was missed, 4 the verdict is 'invalid' (which goes before 3), 130
+or 143 interrupted (which goes before both).";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -47,6 +52,7 @@ Examples:
   loadgen run localhost:8080 unix:/run/echo     two targets share the clients
   loadgen run localhost:8080 -r 5k -d 1m        an open loop: 5,000 requests a second
   loadgen run localhost:8080 -n 100k -p 8 -s 1k 100,000 requests, 8 outstanding each, 1,000 bytes
+  loadgen run -r 5k --slo 'p99<5ms' --slo 'errors<=0%'   exits with 3 where one is missed
 
 Durations read 250us, 10ms, 5s, 2m; numbers take k and m. Addresses are host:port, [v6]:port or unix:/path.
 Variables SERVER_* reach a server of its own, except for its address and mode.";
@@ -76,6 +82,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Put the same load on several servers in turn, and say which differ
     Compare(Box<CompareArgs>),
+    /// Raise the load step by step, and say how far each server carries
+    Sweep(Box<SweepArgs>),
     /// Print kept results: one in any format, or several side by side
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
@@ -166,7 +174,7 @@ pub struct HdrArgs {
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// Results of 'loadgen run --format json', or one of 'loadgen compare --format json'
+    /// Results of 'loadgen run --format json', or one of 'loadgen compare' or 'loadgen sweep'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Where and how they are printed; several stand side by side, in a table or as csv.

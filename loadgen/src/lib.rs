@@ -12,11 +12,13 @@
 //! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
 //!   [`fairness`] and [`verdict`]: pure again.
 //! - [`mod@metrics`] tells Prometheus what was gathered so far, while the load runs.
+//! - What is asked of a result ([`slo`]) is held against its report.
 //! - A format prints what is in the report, and computes nothing. What it prints to a file is there as a whole or not at
 //!   all ([`files`]).
 //! - [`mod@merge`] adds reports of several generators up to one.
 //! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
-//!   has given its first [`answer`].
+//!   has given its first [`answer`]. [`mod@sweep`] does so at one level of load after the other. What a [`contestant`] is
+//!   and how it gets its [`turn`] is the same in both.
 
 pub mod answer;
 pub mod args;
@@ -25,6 +27,7 @@ pub mod calibrate;
 pub mod client;
 pub mod clock;
 pub mod compare;
+pub mod contestant;
 pub mod control;
 pub mod cpus;
 pub mod error;
@@ -48,13 +51,16 @@ pub mod run;
 pub mod schedule;
 pub mod server_process;
 pub mod show;
+pub mod slo;
 pub mod socket;
 pub mod start_at;
 pub mod summary;
+pub mod sweep;
 pub mod talk;
 pub mod tally;
 pub mod their_server;
 pub mod timers;
 pub mod timestamps;
+pub mod turn;
 pub mod verdict;
 pub mod worker;

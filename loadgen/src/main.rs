@@ -10,7 +10,9 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use common::{generate, limits, log};
 use loadgen::{
-    args::{Args, Command, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, merge::MergeArgs},
+    args::{
+        Args, Command, RunArgs, ShowArgs, TalkArgs, compare::CompareArgs, merge::MergeArgs, sweep::SweepArgs,
+    },
     compare::{self, plan::ComparePlanError},
     error::RunError,
     files::{self, check_writable},
@@ -22,11 +24,13 @@ use loadgen::{
     run::{self, Finished},
     server_process::guard,
     show::{self, ShowError},
+    sweep::{self, plan::SweepPlanError},
     talk,
 };
 
 const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
+const SLO_MISSED: u8 = 3;
 const INVALID: u8 = 4;
 
 fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Run(args)) => run_load(&args),
         Some(Command::Compare(args)) => compare_servers(&args),
+        Some(Command::Sweep(args)) => sweep_servers(&args),
         Some(Command::Show(args)) => show(&args),
         Some(Command::Merge(args)) => merge(&args),
         Some(Command::Talk(args)) => talk(&args),
@@ -74,16 +79,23 @@ fn run_load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut progress = RunProgress::new(args.quiet, plan.interval);
     let Finished { report, signal } = run::run(plan, metrics, &mut progress)?;
     let (format, output) = (args.output.format(), &args.output.output);
-    let status = report.verdict.status;
+    let code = code_of_report(&report);
     let histograms = write_histograms(args.hdr.prefix.as_deref(), &report);
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
     // Said after the report is printed: it was worth a run.
     histograms?;
-    Ok(match (signal, status) {
-        (Some(signal), _) => ExitCode::from(signal.exit_code()),
-        (None, Status::Invalid) => ExitCode::from(INVALID),
-        (None, Status::Valid | Status::Suspect) => ExitCode::SUCCESS,
-    })
+    Ok(signal.map_or(code, |signal| ExitCode::from(signal.exit_code())))
+}
+
+fn code_of_report(report: &Report) -> ExitCode {
+    match report.verdict.status {
+        // Of numbers that deserve no trust nothing can be said.
+        Status::Invalid => ExitCode::from(INVALID),
+        Status::Valid | Status::Suspect if report.slo.iter().any(|slo| !slo.met) => {
+            ExitCode::from(SLO_MISSED)
+        }
+        Status::Valid | Status::Suspect => ExitCode::SUCCESS,
+    }
 }
 
 fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
@@ -95,10 +107,32 @@ fn compare_servers(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let compare::Finished { comparison, signal } = compare::compare(&plan, args.quiet)?;
     let (format, output) = (args.output.format(), &args.output.output);
     let has_failed = comparison.subjects.iter().any(|subject| subject.failure.is_some());
+    let slo_missed = comparison.subjects.iter().flat_map(|subject| &subject.slo).any(|slo| !slo.met);
     print(output.as_deref(), |out| (format.write)(&Document::Comparison(Box::new(comparison)), out))?;
     Ok(match (signal, has_failed) {
         (Some(signal), _) => ExitCode::from(signal.exit_code()),
         (None, true) => ExitCode::from(FAILED),
+        (None, false) if slo_missed => ExitCode::from(SLO_MISSED),
+        (None, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn sweep_servers(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    log::start(log::LogFormat::Text).map_err(anyhow::Error::msg)?;
+    let plan = args.plan(limits::usable_cpus())?;
+    if let Some(path) = &args.output.output {
+        check_writable(path)?;
+    }
+    let sweep::Finished { sweep, signal } = sweep::sweep(&plan, args.quiet)?;
+    let (format, output) = (args.output.format(), &args.output.output);
+    let has_failed = sweep.subjects.iter().any(|subject| subject.failure.is_some());
+    let mut capacities = sweep.subjects.iter().filter_map(|subject| subject.capacity.as_ref());
+    let slo_missed = capacities.any(|capacity| capacity.low.is_none());
+    print(output.as_deref(), |out| (format.write)(&Document::Sweep(Box::new(sweep)), out))?;
+    Ok(match (signal, has_failed) {
+        (Some(signal), _) => ExitCode::from(signal.exit_code()),
+        (None, true) => ExitCode::from(FAILED),
+        (None, false) if slo_missed => ExitCode::from(SLO_MISSED),
         (None, false) => ExitCode::SUCCESS,
     })
 }
@@ -133,13 +167,10 @@ fn merge(args: &MergeArgs) -> anyhow::Result<ExitCode> {
     };
     let parts = args.files.iter().map(part).collect::<anyhow::Result<Vec<_>>>()?;
     let report = merge::merge(&parts)?;
-    let status = report.verdict.status;
+    let code = code_of_report(&report);
     let (format, output) = (args.output.format(), &args.output.output);
     print(output.as_deref(), |out| (format.write)(&Document::Run(Box::new(report)), out))?;
-    Ok(match status {
-        Status::Invalid => ExitCode::from(INVALID),
-        Status::Valid | Status::Suspect => ExitCode::SUCCESS,
-    })
+    Ok(code)
 }
 
 fn talk(args: &TalkArgs) -> anyhow::Result<ExitCode> {
@@ -175,6 +206,7 @@ fn write_histograms(prefix: Option<&Path>, report: &Report) -> anyhow::Result<()
 fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<PlanError>()
         || error.is::<ComparePlanError>()
+        || error.is::<SweepPlanError>()
         || error.is::<ShowError>()
         || error.is::<MergeError>()
         || error.is::<clap::Error>()

@@ -20,6 +20,7 @@ use crate::{
     report::{
         Connections, Fairness, Latencies, Latency, Merged, Rate, Report, Requests, SCHEMA, Status, Verdict,
     },
+    slo::{self, Slo, SloError},
     summary, verdict,
 };
 
@@ -72,7 +73,6 @@ pub fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         server: cost::server(parts, fairness.replies_sum),
         server_ended_early: any(|report| report.server_ended_early),
         fairness,
-        // What was asked of the parts was refused by `fit`: a sum of outcomes is not the outcome of the sum.
         slo: Vec::new(),
         calibration: None,
         merged: Some(Merged { generators: course.generators, start_skew_ns: course.start_skew_ns }),
@@ -80,7 +80,18 @@ pub fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         intervals: course.intervals,
     };
     report.verdict = verdict::judge(&report);
+    // A sum of outcomes is not the outcome of the sum.
+    report.slo = slo::judge(&objectives(&report)?, &report);
     Ok(report)
+}
+
+/// What was asked of any part is asked of the whole.
+fn objectives(report: &Report) -> Result<Vec<Slo>, MergeError> {
+    let read = |text: &String| {
+        text.parse()
+            .map_err(|error: SloError| MergeError::Objective { slo: text.clone(), reason: error.to_string() })
+    };
+    report.plan.slo.iter().map(read).collect()
 }
 
 fn requests(parts: &[Part]) -> Requests {

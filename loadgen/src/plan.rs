@@ -11,6 +11,7 @@ use common::Address;
 use crate::{
     message::{Expect, Messages, SIZE_MAX},
     schedule::{Arrival, Load},
+    slo::Slo,
 };
 
 /// The most clients of a run; more than one machine's memory and ports carry.
@@ -71,6 +72,8 @@ pub struct Plan {
     pub kernel_timestamps: bool,
     /// Whether the same load is put on an echo inside the generator first.
     pub calibrate: bool,
+    /// What is asked of its result.
+    pub slo: Vec<Slo>,
 }
 
 /// What a run is made against.
@@ -142,6 +145,8 @@ pub struct Request {
     pub kernel_timestamps: bool,
     /// See [`Plan::calibrate`].
     pub calibrate: bool,
+    /// See [`Plan::slo`].
+    pub slo: Vec<Slo>,
 }
 
 /// Why a run that was asked for makes no sense.
@@ -203,10 +208,8 @@ impl Plan {
     /// # Errors
     /// When it makes no sense; the error says what to change.
     pub fn new(request: Request, cpus: usize) -> Result<Self, PlanError> {
-        if let Against::Targets(targets) = &request.against
-            && let Some(target) = targets.iter().find(|target| matches!(target, Address::Tcp { port: 0, .. }))
-        {
-            return Err(PlanError::PortZero(target.clone()));
+        if let Against::Targets(targets) = &request.against {
+            targets.iter().try_for_each(known_port)?;
         }
         let load = load(&request)?;
         let connections = at_most("--connections", request.connections, CONNECTIONS_MAX)?;
@@ -239,6 +242,7 @@ impl Plan {
             interval: request.interval,
             kernel_timestamps: request.kernel_timestamps,
             calibrate: request.calibrate,
+            slo: request.slo,
         })
     }
 
@@ -248,6 +252,17 @@ impl Plan {
             Load::Open { rate_per_s, .. } => Some(rate_per_s),
             Load::Closed { .. } => None,
         }
+    }
+}
+
+/// Whether somebody can listen on a target.
+///
+/// # Errors
+/// [`PlanError::PortZero`].
+pub fn known_port(target: &Address) -> Result<(), PlanError> {
+    match target {
+        Address::Tcp { port: 0, .. } => Err(PlanError::PortZero(target.clone())),
+        _ => Ok(()),
     }
 }
 
@@ -319,6 +334,7 @@ pub(crate) mod tests {
             interval: Duration::from_secs(1),
             kernel_timestamps: false,
             calibrate: false,
+            slo: Vec::new(),
         }
     }
 

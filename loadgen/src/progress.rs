@@ -2,6 +2,7 @@
 //! elsewhere, or nothing.
 
 pub mod compare;
+pub mod sweep;
 
 use std::{
     io::{self, IsTerminal},

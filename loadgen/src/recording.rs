@@ -48,6 +48,14 @@ impl Latency {
         self.histogram.add(&other.histogram).expect("both have the same bounds, which are constants");
     }
 
+    /// Adds the samples of a histogram, as it was read back from a result.
+    pub fn add(&mut self, histogram: &Histogram<u64>) {
+        // One of other bounds loses no more than they do.
+        histogram.iter_recorded().for_each(|value| {
+            self.histogram.saturating_record_n(value.value_iterated_to(), value.count_at_value());
+        });
+    }
+
     fn clear(&mut self) {
         self.clamped = 0;
         // An empty one need not be wiped: the lag of a closed loop, the connects of a quiet interval.

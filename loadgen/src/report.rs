@@ -131,6 +131,7 @@ pub(crate) mod tests {
                 seed: 1,
                 kernel_timestamps: false,
                 start_at_unix_ms: None,
+                slo: Vec::new(),
             },
             environment: Environment {
                 version: "0.1.0".to_owned(),

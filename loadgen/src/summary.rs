@@ -23,10 +23,22 @@ const BARS_MAX: usize = 20;
 ///
 /// `per_10_000` is the percentile in hundredths of a percent, from 0 to 10,000.
 pub fn percentile(histogram: &Histogram<u64>, per_10_000: u64) -> Option<u64> {
-    let count = histogram.len();
-    let beyond = u128::from(count) * u128::from(10_000 - per_10_000);
-    let enough = beyond >= u128::from(SAMPLES_BEYOND * 10_000) || per_10_000 <= 5_000;
-    (count > 0 && enough).then(|| clamp(histogram.value_at_quantile(per_10_000 as f64 / 10_000.0)))
+    quantile(histogram, per_10_000 * 100)
+}
+
+/// Like [`percentile`], in millionths: from 0 to 1,000,000.
+pub fn quantile(histogram: &Histogram<u64>, per_million: u64) -> Option<u64> {
+    let enough = histogram.len() >= samples_needed(per_million);
+    enough.then(|| clamp(histogram.value_at_quantile(per_million as f64 / 1e6)))
+}
+
+/// How many samples it takes for a percentile in millionths to stand. Nothing stands behind the last one.
+pub fn samples_needed(per_million: u64) -> u64 {
+    match 1_000_000_u64.saturating_sub(per_million) {
+        0 => u64::MAX,
+        500_000.. => 1,
+        beyond => (SAMPLES_BEYOND * 1_000_000).div_ceil(beyond),
+    }
 }
 
 /// The longest sample, if there is one.

@@ -28,7 +28,7 @@ use crate::{
     },
     schedule::Load,
     server_process::{Identity, ServerProcess, usage::Usage},
-    start_at, summary, verdict,
+    slo, start_at, summary, verdict,
 };
 
 /// Where and against what a run is made.
@@ -268,6 +268,7 @@ impl Tally {
             plan: setting.plan,
         };
         report.verdict = verdict::judge(&report);
+        report.slo = slo::judge(&plan.slo, &report);
         report
     }
 
@@ -468,6 +469,7 @@ pub fn plan_summary(plan: &Plan, targets: &[String]) -> PlanSummary {
         seed: plan.seed,
         kernel_timestamps: plan.kernel_timestamps,
         start_at_unix_ms: plan.start_at.map(start_at::unix_ms),
+        slo: plan.slo.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use common::Address;
 
 use crate::{
     answer,
-    compare::plan::ServerCommand,
+    contestant::ServerCommand,
     error::{Problem, StartError},
     interruption::Interruption,
     plan::Plan,

@@ -13,6 +13,7 @@ use crate::{
     message::{Expect, SIZE_MAX},
     plan::{Against, PlanError, Request},
     schedule::Arrival,
+    slo::Slo,
 };
 
 /// Between two entries of a report's intervals, where nothing else is said.
@@ -78,6 +79,11 @@ pub struct LoadArgs {
     #[arg(long, help_heading = "Messages", value_enum, value_name = "WHAT", default_value = "upper")]
     pub expect: Expect,
 
+    /// What the result must be, as in 'p99<5ms'; repeatable. There are pN (any percentile, of the response time), mean,
+    /// max, errors ('errors<0.1%'), rate ('rate>=20k') and jain ('jain>=0.9')
+    #[arg(long, help_heading = "Objectives", value_name = "SLO")]
+    pub slo: Vec<Slo>,
+
     /// For a connection to be established
     #[arg(long, help_heading = "Limits", value_name = "D", default_value = "5s",
           value_parser = parse_positive_duration)]
@@ -130,6 +136,7 @@ impl LoadArgs {
             interval: INTERVAL_DEFAULT,
             kernel_timestamps: self.kernel_timestamps,
             calibrate: false,
+            slo: self.slo.clone(),
         })
     }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     bootstrap, marks,
     metrics::{METRICS, Metric, spread},
-    plan::{ComparePlan, Contestant, Launch},
+    plan::ComparePlan,
 };
+use crate::contestant::{Contestant, Launch};
 use crate::report::{
-    Loop, Report,
-    comparison::{Difference, Failure, Ratio, Round, Spread, Subject, SubjectStatus},
+    Loop, Report, SloOutcome,
+    comparison::{Difference, Failure, Ratio, Round, SloRounds, Spread, Subject, SubjectStatus},
 };
 
 /// What was seen of one server.
@@ -46,6 +47,7 @@ fn subject(contestant: &Contestant, Record { rounds, failures }: Record) -> Subj
     let (mode, command) = match &contestant.launch {
         Launch::Own(own) => (Some(own.mode.to_owned()), None),
         Launch::Command(command) => (None, Some(command.command_line())),
+        Launch::Target(_) => (None, None),
     };
     Subject {
         name: contestant.name.clone(),
@@ -55,6 +57,7 @@ fn subject(contestant: &Contestant, Record { rounds, failures }: Record) -> Subj
         marks,
         failure,
         summary: summary(&rounds),
+        slo: slo(&rounds),
         rounds,
         against_baseline: BTreeMap::new(),
     }
@@ -75,6 +78,16 @@ fn summary(rounds: &[Round]) -> BTreeMap<String, Spread> {
     let reports = || rounds.iter().map(|round| &round.report);
     let of = |metric: &Metric| Some((metric.name.to_owned(), spread(metric, reports())?));
     METRICS.iter().filter_map(of).collect()
+}
+
+/// Every round was asked the same.
+fn slo(rounds: &[Round]) -> Vec<SloRounds> {
+    let asked = rounds.first().map_or(&[][..], |round| &round.report.slo);
+    let of = |(place, slo): (usize, &SloOutcome)| {
+        let held = rounds.iter().filter(|round| round.report.slo[place].met).count();
+        SloRounds { slo: slo.slo.clone(), rounds: rounds.len(), held, met: 2 * held > rounds.len() }
+    };
+    asked.iter().enumerate().map(of).collect()
 }
 
 fn against(subject: &Subject, baseline: &Subject, seed: u64) -> BTreeMap<String, Ratio> {
@@ -134,7 +147,8 @@ fn not_compared(reason: String) -> Ratio {
 mod tests {
     use super::*;
     use crate::{
-        compare::plan::{CompareRequest, ServerCommand},
+        compare::plan::CompareRequest,
+        contestant::{Invitation, ServerCommand},
         plan::{Plan, tests::request},
         report::tests::example,
     };
@@ -143,10 +157,7 @@ mod tests {
         let server = |name: &&str| format!("{name}=serve {{port}}").parse::<ServerCommand>().unwrap();
         ComparePlan::new(CompareRequest {
             load: Plan::new(request(), 2).unwrap(),
-            modes: Vec::new(),
-            work: None,
-            server_threads: None,
-            servers: names.iter().map(server).collect(),
+            servers: Invitation { servers: names.iter().map(server).collect(), ..Invitation::default() },
             baseline: None,
             rounds: 5,
             pin: false,
@@ -216,6 +227,25 @@ mod tests {
         );
         let failure = subjects[2].failure.as_ref().unwrap();
         assert_eq!(failure.message, "died in round 2; it failed again in round 4");
+    }
+
+    #[test]
+    fn what_is_asked_is_met_where_it_holds_in_most_rounds() {
+        let mut good = five(1_000.0);
+        for (round, met) in good.rounds.iter_mut().zip([true, false, true, false, true]) {
+            let outcome = |slo: &str, met| SloOutcome {
+                slo: slo.to_owned(),
+                met,
+                actual: None,
+                message: String::new(),
+            };
+            round.report.slo = vec![outcome("p99<5ms", met), outcome("max<5ms", !met)];
+        }
+        let subjects = subjects(&plan(&["a", "b"]), vec![good, Record::default()]);
+        let seen: Vec<_> =
+            subjects[0].slo.iter().map(|slo| (slo.slo.as_str(), slo.rounds, slo.held, slo.met)).collect();
+        assert_eq!(seen, [("p99<5ms", 5, 3, true), ("max<5ms", 5, 2, false)]);
+        assert_eq!(subjects[1].slo, []);
     }
 
     #[test]

@@ -67,9 +67,12 @@ pub enum MergeError {
         /// Between them, for people.
         gap: String,
     },
-    /// What was asked of one generator's part says nothing of the whole.
-    #[error(
-        "{0} was made with --slo, and what was asked of one generator's part does not hold for the whole"
-    )]
-    Objectives(String),
+    /// What was asked of a result is nothing that this program knows.
+    #[error("the SLO '{slo}' is none that this program reads: {reason}")]
+    Objective {
+        /// As it was asked.
+        slo: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }

@@ -65,9 +65,6 @@ pub(super) fn check(parts: &[Part]) -> Result<(), MergeError> {
             let what = "window_started_at_unix_us";
             return Err(MergeError::Older { name: part.name.clone(), what });
         }
-        if !part.report.slo.is_empty() {
-            return Err(MergeError::Objectives(part.name.clone()));
-        }
         if let Some(known) = parts[..index].iter().find(|known| is_same(&known.report, &part.report)) {
             return Err(MergeError::Twice { first: known.name.clone(), second: part.name.clone() });
         }
@@ -108,15 +105,9 @@ fn is_same(one: &Report, other: &Report) -> bool {
 /// The plan of all; what `check` compares is that of the first.
 pub(super) fn plan(parts: &[Part]) -> PlanSummary {
     let plans = || parts.iter().map(|part| &part.report.plan);
-    let mut targets: Vec<String> = Vec::new();
-    for target in plans().flat_map(|plan| &plan.targets) {
-        if !targets.contains(target) {
-            targets.push(target.clone());
-        }
-    }
     let first = &parts[0].report.plan;
     PlanSummary {
-        targets,
+        targets: united(plans().flat_map(|plan| plan.targets.iter())),
         connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
         threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
         rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
@@ -127,8 +118,20 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
         // Generators that were to start at different moments have no common one: the skew tells.
         start_at_unix_ms: least(parts, |report| report.plan.start_at_unix_ms)
             .filter(|at_ms| plans().all(|plan| plan.start_at_unix_ms == Some(*at_ms))),
+        slo: united(plans().flat_map(|plan| plan.slo.iter())),
         ..first.clone()
     }
+}
+
+/// Each once, in the order in which they come.
+fn united<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut united: Vec<String> = Vec::new();
+    for text in texts {
+        if !united.contains(text) {
+            united.push(text.clone());
+        }
+    }
+    united
 }
 
 fn saturating_sum(sum: u64, next: Option<u64>) -> Option<u64> {

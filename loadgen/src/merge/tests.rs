@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     message::Mismatch,
-    report::{Calibration, Interval, Loop, Network, SloOutcome, tests::example},
+    report::{Calibration, Interval, Loop, Network, tests::example},
     schedule::Arrival,
 };
 
@@ -287,8 +287,8 @@ fn what_was_no_load_together_or_lacks_something_is_refused() {
     assert_eq!(apart, MergeError::Apart { first: names.0, second: names.1, gap: names.2 });
     let name = || "b.json".to_owned();
     assert_eq!(error(|report| report.elapsed_s = 0.0), MergeError::NothingMeasured(name()));
-    let outcome = SloOutcome { slo: "p99<1s".to_owned(), met: true, actual: None, message: String::new() };
-    assert_eq!(error(|report| report.slo.push(outcome)), MergeError::Objectives(name()));
+    let nonsense = error(|report| report.plan.slo.push("p99".to_owned()));
+    assert!(matches!(nonsense, MergeError::Objective { .. }), "{nonsense}");
     type Change = fn(&mut Report);
     let older: [(Change, &'static str); 4] = [
         (|report| report.window_started_at_unix_us = 0, "window_started_at_unix_us"),
@@ -397,4 +397,18 @@ fn generators_that_are_not_independent_or_not_alike_are_noted() {
     assert!(is_noted(&uneven, "20.000 to 200.000 requests a second"), "{:?}", uneven.notes);
     let shorter = sum_of(|report| report.elapsed_s = 1.0);
     assert!(is_noted(&shorter, "windows were from 1.00 s to 2.00 s long"), "{:?}", shorter.notes);
+}
+
+#[test]
+fn what_was_asked_of_the_parts_is_asked_of_the_whole() {
+    let [mut first, mut second] = two();
+    for part in [&mut first, &mut second] {
+        // Two of a thousand a second make two thousand.
+        part.report.plan.slo = vec!["rate>=1500".to_owned()];
+    }
+    second.report.plan.slo.push("p50<1ns".to_owned());
+    let sum = merge(&[first, second]).unwrap();
+    let outcomes: Vec<_> = sum.slo.iter().map(|slo| (slo.slo.as_str(), slo.met)).collect();
+    assert_eq!(outcomes, [("rate>=1500", true), ("p50<1ns", false)]);
+    assert_eq!(sum.plan.slo, ["rate>=1500", "p50<1ns"]);
 }

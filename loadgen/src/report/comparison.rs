@@ -78,6 +78,22 @@ pub struct Subject {
     pub summary: BTreeMap<String, Spread>,
     /// How it compares with the baseline, which has none of it.
     pub against_baseline: BTreeMap<String, Ratio>,
+    /// What was asked of every round, and in how many it holds.
+    #[serde(default)]
+    pub slo: Vec<SloRounds>,
+}
+
+/// Something that was asked of every round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SloRounds {
+    /// As it was asked.
+    pub slo: String,
+    /// The complete rounds.
+    pub rounds: usize,
+    /// How many of them it holds in.
+    pub held: usize,
+    /// Whether that is more than half of them.
+    pub met: bool,
 }
 
 /// How a server did, in a word.
@@ -165,6 +181,7 @@ pub(crate) mod tests {
             plan::{ComparePlan, CompareRequest},
             results::{Record, subjects},
         },
+        contestant::Invitation,
         plan::{Plan, tests::request},
         report::{Document, SCHEMA, json, tests::example as report},
     };
@@ -174,10 +191,13 @@ pub(crate) mod tests {
         let servers = ["a-long-name-of-server", "twin", "starving", "absent"];
         let plan = ComparePlan::new(CompareRequest {
             load: Plan::new(request(), 2).unwrap(),
-            modes: Vec::new(),
-            work: None,
-            server_threads: None,
-            servers: servers.iter().map(|name| format!("{name}=serve {{port}}").parse().unwrap()).collect(),
+            servers: Invitation {
+                servers: servers
+                    .iter()
+                    .map(|name| format!("{name}=serve {{port}}").parse().unwrap())
+                    .collect(),
+                ..Invitation::default()
+            },
             baseline: None,
             rounds: 3,
             pin: false,

@@ -191,6 +191,9 @@ pub struct PlanSummary {
     /// When the load was to begin, in milliseconds since 1970 (UTC); None: as soon as it was ready.
     #[serde(default)]
     pub start_at_unix_ms: Option<u64>,
+    /// What was asked of the result.
+    #[serde(default)]
+    pub slo: Vec<String>,
 }
 
 /// Where the run was made.

@@ -36,7 +36,7 @@ pub struct Sweep {
 pub struct SweepPlan {
     /// What the levels are.
     pub axis: Axis,
-    /// The ladder, from its lowest level up. Where it has no end of its own, few servers come to its end.
+    /// The levels of the ladder that some server has climbed to, from the lowest up.
     pub levels: Vec<u64>,
     /// How many runs decide on each level that the search for the capacity tries.
     pub repeats: usize,
@@ -136,7 +136,7 @@ pub struct CurvePoint {
     pub max_ns: Option<u64>,
     /// Kleinrock's power: replies a second for each second of the mean response time.
     pub power: Option<f64>,
-    /// The server did all of what was asked: no run of the level has a trouble.
+    /// The server did all of what was asked, in most of the runs.
     pub keeps_up: bool,
     /// What was wrong where it did not keep up.
     pub trouble: Option<Trouble>,

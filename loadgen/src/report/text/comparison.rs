@@ -77,6 +77,9 @@ fn write_what(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()
     line(out, "load", &load(&plan.load))?;
     line(out, "message", &message(&plan.load))?;
     line(out, "on", &machine(&comparison.environment))?;
+    if !plan.load.slo.is_empty() {
+        line(out, "SLO", &format!("{}, in most rounds of each server", plan.load.slo.join(", ")))?;
+    }
     writeln!(out)
 }
 
@@ -123,6 +126,14 @@ fn write_trouble(subject: &Subject, out: &mut dyn io::Write) -> io::Result<()> {
         for printed in &failure.output {
             writeln!(out, "           | {printed}")?;
         }
+    }
+    let missed: Vec<_> = subject.slo.iter().filter(|slo| !slo.met).collect();
+    if !missed.is_empty() {
+        writeln!(out)?;
+    }
+    for slo in missed {
+        let rounds = plural(slo.rounds as u64, "round");
+        line(out, "SLO MISSED", &format!("{name} {}: it holds in {} of {rounds}", slo.slo, slo.held))?;
     }
     if !subject.marks.is_empty() {
         writeln!(out)?;

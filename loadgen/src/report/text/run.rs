@@ -15,6 +15,7 @@ const BAR_CHARS: f64 = 30.0;
 /// Prints the report.
 pub fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     write_verdict(report, out)?;
+    write_slo(report, out)?;
     write_what(report, out)?;
     write_rate(report, out)?;
     write_latencies(report, out)?;
@@ -42,6 +43,14 @@ fn write_verdict(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     }
     for note in &report.notes {
         line(out, "note", note)?;
+    }
+    Ok(())
+}
+
+fn write_slo(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    for (index, outcome) in report.slo.iter().enumerate() {
+        let (label, word) = (if index == 0 { "SLO" } else { "" }, if outcome.met { "met" } else { "MISSED" });
+        line(out, label, &format!("{word} {}", outcome.message))?;
     }
     Ok(())
 }

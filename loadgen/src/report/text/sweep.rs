@@ -17,6 +17,8 @@ use crate::{
     schedule::Arrival,
 };
 
+pub(in crate::report) use crate::sweep::results::level;
+
 /// What one server's curve says at each level.
 pub(in crate::report) static COLUMNS: &[Column<CurvePoint>] = &[
     Column { head: "", cell: |point| Some(state(point).to_owned()) },
@@ -58,7 +60,7 @@ fn write_what(sweep: &Sweep, out: &mut dyn io::Write) -> io::Result<()> {
     let levels = plural(plan.levels.len() as u64, "level");
     let cut = if sweep.interrupted { ", interrupted: these are the complete runs" } else { "" };
     let whole = duration_ns((sweep.elapsed_s * 1e9) as u64);
-    line(out, "swept", &format!("at most {levels}{ends}{cut}; {whole} in all"))?;
+    line(out, "swept", &format!("{levels}{ends}{cut}; {whole} in all"))?;
     let warmup = duration_ns((plan.load.warmup_s * 1e9) as u64);
     let measured = match (plan.load.duration_s, plan.load.requests) {
         (Some(duration_s), _) => duration_ns((duration_s * 1e9) as u64),
@@ -250,14 +252,6 @@ fn state(point: &CurvePoint) -> &'static str {
     }
 }
 
-/// A level with its unit.
-pub(in crate::report) fn level(axis: Axis, level: u64) -> String {
-    match axis {
-        Axis::Rate => format!("{}/s", count(level)),
-        Axis::Connections => plural(level, "client"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +266,7 @@ mod tests {
     #[test]
     fn a_person_sees_the_curves_side_by_side_and_how_far_each_server_carries() {
         insta::assert_snapshot!(text(&example()), @r#"
-        swept      at most 6 levels from 1,000/s to 32,000/s; 70.0 s in all
+        swept      6 levels from 1,000/s to 32,000/s; 70.0 s in all
                    each run is 1.00 s of warm-up and 2.00 s measured; at each level the
                    servers take turns in an order that is shuffled from seed 1
         load       open loop, Poisson arrivals, 50 clients, 1 load thread

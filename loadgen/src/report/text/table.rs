@@ -17,6 +17,7 @@ pub(in crate::report) struct Column<T> {
 
 static COLUMNS: &[Column<Report>] = &[
     Column { head: "verdict", cell: |report| Some(verdict(report)) },
+    Column { head: "SLO", cell: slo },
     Column { head: "replies\nper s", cell: |report| Some(rate(report.rate.achieved_per_s)) },
     Column { head: "response\np50", cell: |report| report.latency_ns.response.p50.map(short) },
     Column { head: "\np99", cell: |report| report.latency_ns.response.p99.map(short) },
@@ -77,6 +78,17 @@ fn verdict(report: &Report) -> String {
         Status::Invalid => "INVALID",
     };
     if report.interrupted { format!("{status} (cut)") } else { status.to_owned() }
+}
+
+/// How many of what was asked hold; nothing where nothing was asked.
+fn slo(report: &Report) -> Option<String> {
+    let (asked, missed) = (report.slo.len(), report.slo.iter().filter(|slo| !slo.met).count());
+    match (asked, missed) {
+        (0, _) => None,
+        (_, 0) => Some("met".to_owned()),
+        (1, 1) => Some("MISSED".to_owned()),
+        _ => Some(format!("MISSED {missed} of {asked}")),
+    }
 }
 
 fn served(report: &Report) -> String {

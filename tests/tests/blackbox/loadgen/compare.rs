@@ -452,20 +452,20 @@ fn show(args: &[&str]) -> Finished {
 }
 
 /// The `--server` of a server in Python that does this with a connection.
-fn peer(folder: &tempfile::TempDir, name: &str, serve: &str) -> String {
+pub(super) fn peer(folder: &tempfile::TempDir, name: &str, serve: &str) -> String {
     let path = folder.path().join(format!("{name}.py"));
     let mut file = fs::File::create(&path).unwrap();
     file.write_all(PEER.replace("SERVE", serve).as_bytes()).unwrap();
     format!("{name}=python3 {} {{port}}", path.display())
 }
 
-fn names(result: &Report) -> Vec<&str> {
+pub(super) fn names(result: &Report) -> Vec<&str> {
     let subjects = result.at("subjects").as_array().unwrap();
     subjects.iter().map(|subject| subject["name"].as_str().unwrap()).collect()
 }
 
 #[track_caller]
-fn subject<'a>(result: &'a Report, name: &str) -> &'a Value {
+pub(super) fn subject<'a>(result: &'a Report, name: &str) -> &'a Value {
     let subjects = result.at("subjects").as_array().unwrap();
     subjects.iter().find(|subject| subject["name"] == name).unwrap_or_else(|| panic!("no {name}"))
 }
@@ -488,7 +488,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("there is room for temporary files")
 }
 

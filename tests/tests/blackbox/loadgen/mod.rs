@@ -14,8 +14,10 @@ mod load;
 mod merge;
 mod metrics;
 mod output;
+mod slo;
 mod stall;
 mod start_at;
+mod sweep;
 mod talk;
 mod verdict;
 
@@ -33,8 +35,10 @@ pub(crate) fn groups() -> Vec<Group> {
         csv::group(),
         histograms::group(),
         html::group(),
+        slo::group(),
         talk::group(),
         compare::group(),
+        sweep::group(),
         command_line::group(),
         verdict::group(),
     ]

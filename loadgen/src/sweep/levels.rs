@@ -1,0 +1,151 @@
+//! The levels of a sweep: how they are written, and the ladder that they make. Pure.
+
+use std::{f64::consts::SQRT_2, str::FromStr};
+
+use common::units::parse_positive_count;
+
+/// The most levels of a ladder.
+pub const LEVELS_MAX: usize = 64;
+/// From one level to the next, where nothing else is said: two steps double the load.
+pub const FACTOR_DEFAULT: f64 = SQRT_2;
+/// Steps that are finer than a measurement tells apart.
+pub const FACTOR_MIN: f64 = 1.01;
+/// Steps that jump over everything that a sweep is to find.
+pub const FACTOR_MAX: f64 = 100.0;
+
+/// Levels as they are asked for.
+///
+/// ```
+/// use loadgen::sweep::levels::Levels;
+///
+/// assert_eq!("1k..64k".parse::<Levels>()?.ladder(2.0, 1_000_000)?.len(), 7);
+/// assert_eq!("5,1,2".parse::<Levels>()?.ladder(2.0, 1_000_000)?, [1, 2, 5]);
+/// assert!("64k..1k".parse::<Levels>().is_err());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Levels {
+    /// In geometric steps, from the one to the other, both included; without an end as far as a server carries.
+    Range {
+        /// The lowest, at least 1.
+        from: u64,
+        /// The highest, more than the lowest.
+        to: Option<u64>,
+    },
+    /// Each by itself, from the lowest up.
+    List(Vec<u64>),
+}
+
+impl Levels {
+    /// The levels from the lowest up, at most [`LEVELS_MAX`] and none over `most`. A step has three significant digits.
+    ///
+    /// # Errors
+    /// When those that were asked for are more, or higher.
+    pub fn ladder(&self, factor: f64, most: u64) -> Result<Vec<u64>, String> {
+        let ladder = match self {
+            Levels::List(levels) => levels.clone(),
+            // Without an end, the bounds are the end.
+            Levels::Range { from, to: None } => {
+                return Ok(steps(*from, factor)
+                    .take_while(|level| *level <= most)
+                    .take(LEVELS_MAX)
+                    .collect());
+            }
+            Levels::Range { from, to: Some(to) } => {
+                let below = steps(*from, factor).take_while(|level| level < to).take(LEVELS_MAX);
+                below.chain([*to]).collect()
+            }
+        };
+        match ladder.last() {
+            _ if ladder.len() > LEVELS_MAX => {
+                Err(format!("these are over {LEVELS_MAX} levels, which is the most"))
+            }
+            Some(last) if *last > most => Err(format!("{last} is too much: the most is {most}")),
+            _ => Ok(ladder),
+        }
+    }
+}
+
+/// Each of them is higher than the one before.
+fn steps(from: u64, factor: f64) -> impl Iterator<Item = u64> {
+    let mut last = 0;
+    let step = move |number: i32| rounded(from as f64 * factor.powi(number));
+    (0..).map(step).filter(move |level| {
+        let is_higher = *level > last;
+        last = last.max(*level);
+        is_higher
+    })
+}
+
+/// To three significant digits, at least 1.
+pub fn rounded(level: f64) -> u64 {
+    let unit = 10_f64.powf((level.max(1.0).log10().floor() - 2.0).max(0.0));
+    ((level / unit).round() * unit).max(1.0) as u64
+}
+
+impl FromStr for Levels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some((from, to)) = text.split_once("..") else {
+            let levels = text.split(',').map(|level| parse_positive_count(level.trim()));
+            let mut levels = levels.collect::<Result<Vec<_>, _>>()?;
+            levels.sort_unstable();
+            levels.dedup();
+            return Ok(Self::List(levels));
+        };
+        let from = parse_positive_count(from.trim())?;
+        let to = match to.trim() {
+            "" => None,
+            to => Some(parse_positive_count(to)?),
+        };
+        match to {
+            Some(to) if to <= from => {
+                Err(format!("it ends at {to}, which is not over {from}: write FROM..TO"))
+            }
+            to => Ok(Self::Range { from, to }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(text: &str) -> Levels {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ranges_and_lists_are_read() {
+        assert_eq!(levels("1k..64k"), Levels::Range { from: 1_000, to: Some(64_000) });
+        assert_eq!(levels("10.."), Levels::Range { from: 10, to: None });
+        assert_eq!(levels("5k"), Levels::List(vec![5_000]));
+        assert_eq!(levels("5k, 1k,1k,2k"), Levels::List(vec![1_000, 2_000, 5_000]));
+        for text in ["", "..", "..5", "0..5", "5..5", "9..5", "1,0", "1,,2", "a..b", "1...5"] {
+            assert!(text.parse::<Levels>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn steps_are_geometric_with_the_end_included() {
+        assert_eq!(levels("1k..8k").ladder(2.0, 9_000), Ok(vec![1_000, 2_000, 4_000, 8_000]));
+        assert_eq!(
+            levels("1k..9k").ladder(FACTOR_DEFAULT, 9_000),
+            Ok(vec![1_000, 1_410, 2_000, 2_830, 4_000, 5_660, 8_000, 9_000])
+        );
+        // Steps of less than one are none.
+        assert_eq!(levels("1..8").ladder(FACTOR_DEFAULT, 100), Ok(vec![1, 2, 3, 4, 6, 8]));
+        assert_eq!(levels("3,7").ladder(2.0, 9), Ok(vec![3, 7]));
+    }
+
+    #[test]
+    fn a_ladder_has_an_end() {
+        let open = levels("1k..").ladder(FACTOR_DEFAULT, 1_000_000_000).unwrap();
+        assert_eq!((open.len(), open[0]), (40, 1_000));
+        assert!(*open.last().unwrap() > 700_000_000);
+        assert_eq!(levels("1k..").ladder(FACTOR_MIN, 1_000_000).unwrap().len(), LEVELS_MAX);
+        assert!(levels("1k..1m").ladder(FACTOR_MIN, 1_000_000).unwrap_err().contains("over 64 levels"));
+        assert!(levels("1..10").ladder(2.0, 9).unwrap_err().contains("10 is too much"));
+    }
+}
