@@ -29,8 +29,10 @@ static LAG_BOUNDS: [LagBound; 2] = [
 const CPU_WAIT_SHARE_MAX: f64 = 0.05;
 /// The part of the machine's time that its hypervisor may give to others.
 const STEAL_SHARE_MAX: f64 = 0.05;
-/// How often a second a load thread may be taken off its CPU: each time costs microseconds, and caches.
+/// How often a second a load thread may be taken off its CPU: each time costs it its caches.
 const PREEMPTIONS_PER_S_MAX: f64 = 500.0;
+/// Where a load thread waited less, those who took its CPU gave it back at once.
+const PREEMPTED_WAIT_SHARE_MIN: f64 = 0.02;
 /// The clock must be so many times finer than what it measures.
 const CLOCK_STEPS_MIN: f64 = 100.0;
 
@@ -157,7 +159,8 @@ pub(super) fn steal(report: &Report) -> Option<Finding> {
 
 pub(super) fn preempted(report: &Report) -> Option<Finding> {
     let per_s = report.generator.preemptions_per_s_max?;
-    (per_s > PREEMPTIONS_PER_S_MAX).then(|| Finding {
+    let waited = report.generator.cpu_wait_share_max.is_none_or(|share| share > PREEMPTED_WAIT_SHARE_MIN);
+    (waited && per_s > PREEMPTIONS_PER_S_MAX).then(|| Finding {
         status: Status::Suspect,
         value: per_s,
         bound: PREEMPTIONS_PER_S_MAX,
@@ -202,10 +205,16 @@ mod tests {
         let steal = |share| move |report: &mut Report| report.generator.steal_share = Some(share);
         assert_eq!(codes(steal(0.05)), [""; 0]);
         assert_eq!(codes(steal(0.051)), ["steal"]);
-        let preempted =
-            |per_s| move |report: &mut Report| report.generator.preemptions_per_s_max = Some(per_s);
-        assert_eq!(codes(preempted(500.0)), [""; 0]);
-        assert_eq!(codes(preempted(501.0)), ["preempted"]);
+        let preempted = |per_s, waited| {
+            move |report: &mut Report| {
+                report.generator.preemptions_per_s_max = Some(per_s);
+                report.generator.cpu_wait_share_max = waited;
+            }
+        };
+        assert_eq!(codes(preempted(500.0, Some(0.021))), [""; 0]);
+        assert_eq!(codes(preempted(501.0, Some(0.021))), ["preempted"]);
+        assert_eq!(codes(preempted(501.0, None)), ["preempted"]);
+        assert_eq!(codes(preempted(501.0, Some(0.02))), [""; 0]);
         // The example's median is 1.04 ms.
         let step = |step_ns| move |report: &mut Report| report.generator.clock_step_ns = step_ns;
         assert_eq!(codes(step(10_000)), [""; 0]);
