@@ -43,6 +43,28 @@ impl Window {
     }
 }
 
+/// A time for which replies were owed and none came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stall {
+    /// When it began.
+    pub from_ns: u64,
+    /// When it was over.
+    pub to_ns: u64,
+}
+
+impl Stall {
+    /// How long it was.
+    #[inline]
+    pub fn length_ns(&self) -> u64 {
+        self.to_ns.saturating_sub(self.from_ns)
+    }
+
+    /// What both have in common.
+    pub fn common(self, other: Self) -> Self {
+        Self { from_ns: self.from_ns.max(other.from_ns), to_ns: self.to_ns.min(other.to_ns) }
+    }
+}
+
 /// What the plan says to each client, in the units of the clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -111,7 +133,7 @@ pub struct Bench {
     /// Since when replies are owed and none has come.
     pub waiting_since_ns: u64,
     /// The longest such time in the window.
-    pub stall_ns_max: u64,
+    pub longest_stall: Stall,
     /// Clients that wait for their turn to connect, by their place.
     pub to_connect: VecDeque<u32>,
     /// Connection attempts that are under way.
@@ -158,8 +180,11 @@ impl Bench {
     #[inline]
     pub fn note_stall(&mut self, now_ns: u64) {
         if self.pending > 0 {
-            let stall_ns = self.window.overlap_ns(self.waiting_since_ns, now_ns);
-            self.stall_ns_max = self.stall_ns_max.max(stall_ns);
+            let from_ns = self.waiting_since_ns.max(self.window.start_ns);
+            let stall = Stall { from_ns, to_ns: now_ns.min(self.window.end_ns) };
+            if stall.length_ns() > self.longest_stall.length_ns() {
+                self.longest_stall = stall;
+            }
         }
         self.waiting_since_ns = now_ns;
     }
@@ -178,5 +203,12 @@ mod tests {
             [2, 5, 0]
         );
         assert!(!Window::NEVER.contains(5));
+    }
+
+    #[test]
+    fn stalls_at_different_moments_have_nothing_in_common() {
+        let stall = |from_ns, to_ns| Stall { from_ns, to_ns };
+        assert_eq!(stall(5, 20).common(stall(10, 30)), stall(10, 20));
+        assert_eq!(stall(5, 10).common(stall(20, 30)).length_ns(), 0);
     }
 }

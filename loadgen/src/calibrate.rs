@@ -26,7 +26,7 @@ use crate::{
     message::Expect,
     plan::{Against, Plan},
     progress::{Progress, RunProgress},
-    report::{Calibration, Floor, Latency, Report},
+    report::{Calibration, Floor, Latency, Loop, Report, Status},
     run::{self, Finished},
     tally::Machine,
 };
@@ -64,6 +64,8 @@ pub fn floor(
     let echo = Echo::start(plan, machine).context("the echo inside the generator cannot be started")?;
     let mut plan = plan.clone();
     plan.against = Against::Targets(vec![echo.address.clone()]);
+    // The moment is that of the run which follows.
+    plan.start_at = None;
     // The echo inside is in upper case, whatever the server's is.
     plan.messages = plan.messages.expecting(Expect::Upper);
     plan.expect = Expect::Upper;
@@ -74,22 +76,43 @@ pub fn floor(
     Ok(report)
 }
 
-/// What part of each percentile is the generator's and the kernel's own, from both runs.
+/// What part of each percentile is the generator's and the kernel's own, from both runs. In a closed loop it is not known:
+/// there the echo is asked more often than the server, and its floor is mostly the queue of its own clients.
 pub fn calibration(floor: &Report, run: &Report) -> Calibration {
     let (floor_latency, latency) = (&floor.latency_ns.response, &run.latency_ns.response);
     let floor_of = |(name, of): &(&str, Percentile)| {
         let (floor_ns, response_ns) = (of(floor_latency), of(latency));
         let share = floor_ns
             .zip(response_ns)
+            .filter(|_| run.plan.r#loop == Loop::Open)
             .map(|(floor_ns, response_ns)| (floor_ns as f64 / response_ns.max(1) as f64).min(1.0));
         Floor { percentile: (*name).to_owned(), floor_ns, response_ns, share }
     };
     Calibration {
+        verdict: floor.verdict.clone(),
         achieved_per_s: floor.rate.achieved_per_s,
         response: floor_latency.clone(),
         service: floor.latency_ns.service.clone(),
         floor: PERCENTILES.iter().map(floor_of).collect(),
     }
+}
+
+/// What a reader of a calibration should know besides.
+pub fn notes(calibration: &Calibration, r#loop: Loop) -> Vec<String> {
+    let mut notes = Vec::new();
+    if r#loop == Loop::Closed {
+        let text = "in a closed loop, the calibration's floor is the queue of the clients at the rate of the echo inside: it \
+                    is no part of the response times; --rate makes it one";
+        notes.push(text.to_owned());
+    }
+    if calibration.verdict.status != Status::Valid {
+        let codes: Vec<_> = calibration.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
+        notes.push(format!(
+            "the calibration deserves no more trust than a run with these reasons: {}",
+            codes.join(", ")
+        ));
+    }
+    notes
 }
 
 /// An echo inside this process. It ends with this value.
@@ -201,9 +224,13 @@ mod tests {
         (floor.latency_ns.response.p50, run.latency_ns.response.p50) = (Some(100), Some(400));
         (floor.latency_ns.response.p90, run.latency_ns.response.p90) = (Some(900), Some(800));
         (floor.latency_ns.response.p99, run.latency_ns.response.p99) = (None, Some(1_000));
-        let Calibration { achieved_per_s, floor, .. } = calibration(&floor, &run);
+        let floor_run = floor;
+        let Calibration { achieved_per_s, floor, .. } = calibration(&floor_run, &run);
         assert_eq!(achieved_per_s, 5.0);
         let shares: Vec<_> = floor.iter().map(|floor| (floor.percentile.as_str(), floor.share)).collect();
         assert_eq!(shares[..3], [("p50", Some(0.25)), ("p90", Some(1.0)), ("p99", None)]);
+        run.plan.r#loop = Loop::Closed;
+        let closed = calibration(&floor_run, &run);
+        assert_eq!((closed.floor[0].floor_ns, closed.floor[0].share), (Some(100), None));
     }
 }

@@ -95,7 +95,7 @@ enum State {
     Up(OwnedFd),
 }
 
-/// The kernel's word on the first read that a reply came with.
+/// The kernel's word on the last read of a reply's parts.
 #[derive(Clone, Copy, Debug)]
 struct Ready {
     /// When it was ready, by the run's clock.
@@ -239,20 +239,20 @@ impl Client {
             self.owed_since_ns = self.schedule.peek().unwrap_or(end_ns).max(self.last_reply_ns);
         }
         self.note_silence(bench, end_ns);
-        self.count_failed(bench, Failure::Timeout, Failure::Timeout);
-        while let Some(due_ns) = self.schedule.peek().filter(|due_ns| *due_ns < end_ns && bench.budget > 0) {
-            self.schedule.pop();
-            if bench.window.contains(due_ns) {
-                bench.budget -= 1;
-                self.missed += 1;
-                bench.recording.counts.unsent += 1;
-                bench.recording.failures.add(Failure::Unsent, 1);
-            }
+        // Where the run ends with its last request, what is still under way was of the warm-up, and had its time left.
+        let is_spent = bench.budget == 0 && bench.pending == 0;
+        if !is_spent {
+            self.count_failed(bench, Failure::Timeout, Failure::Timeout);
         }
+        let unsent = self.schedule.due_within(bench.window.start_ns, end_ns).min(bench.budget);
+        bench.budget -= unsent;
+        self.missed += unsent;
+        bench.recording.counts.unsent += unsent;
+        bench.recording.failures.add(Failure::Unsent, unsent);
         self.state = State::Down;
         Served {
             replies: self.replies_in_window,
-            was_owed: self.completed + self.missed > 0 || self.silence_ns_max > 0,
+            was_owed: self.completed + self.missed > 0 || self.silence_ns_max > 0 && !is_spent,
             completed: self.completed,
             silence_ns_max: self.silence_ns_max,
         }
@@ -274,6 +274,7 @@ impl Client {
             other => other,
         };
         let idle = self.replied == self.begun;
+        let is_missed = !idle || bench.now_ns < bench.window.end_ns;
         self.count_failed(bench, failure, others);
         // A connection that nobody uses any more may end.
         if idle && (bench.now_ns < bench.window.end_ns || failure == Failure::Mismatch) {
@@ -281,13 +282,16 @@ impl Client {
         }
         if matches!(mem::replace(&mut self.state, State::Down), State::Up(_)) {
             bench.connected -= 1;
-            bench.recording.counts.connections_lost += 1;
+            bench.recording.counts.connections_lost += u64::from(is_missed);
         }
         self.back_off(bench);
     }
 
     /// Counts the outstanding requests as failed, the oldest one as `first`.
     fn count_failed(&mut self, bench: &mut Bench, first: Failure, others: Failure) {
+        if self.replied < self.begun {
+            bench.note_stall(bench.now_ns);
+        }
         for number in self.replied..self.begun {
             let due_ns = self.ring[number as usize & (self.ring.len() - 1)].due_ns;
             bench.recording.failures.add(if number == self.replied { first } else { others }, 1);

@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 
 pub use self::error::MergeError;
 use crate::{
+    bench::Stall,
     fairness, recording,
     report::{
         Connections, Fairness, Latencies, Latency, Merged, Rate, Report, Requests, SCHEMA, Status, Verdict,
@@ -159,6 +160,7 @@ fn fairness(parts: &[Part]) -> Result<Fairness, MergeError> {
     };
     let (clients, replies_sum) = (of(|fairness| fairness.clients), of(|fairness| fairness.replies_sum));
     let replies_sum_of_squares = float(|fairness| Some(fairness.replies_sum_of_squares)).unwrap_or(0.0);
+    let stall = longest_stall(parts);
     let replies = histogram(parts, "fairness.replies_hdr", |report| Some(&report.fairness.replies_hdr))?;
     Ok(Fairness {
         clients,
@@ -169,8 +171,8 @@ fn fairness(parts: &[Part]) -> Result<Fairness, MergeError> {
         requests_min: least(parts, |report| Some(report.fairness.requests_min)).unwrap_or(0),
         requests_max: most(parts, |report| Some(report.fairness.requests_max)).unwrap_or(0),
         longest_silence_ns: most(parts, |report| Some(report.fairness.longest_silence_ns)).unwrap_or(0),
-        // A server that stands still does so for all generators, as it does for all load threads of one.
-        longest_stall_ns: least(parts, |report| Some(report.fairness.longest_stall_ns)).unwrap_or(0),
+        longest_stall_ns: stall.length_ns(),
+        longest_stall_at_ns: (stall.length_ns() > 0).then_some(stall.from_ns),
         // Little's law holds for each generator's own window, and requests under way are added up. The summed rate
         // times the mean of all would be the same only where all windows are of one length.
         effective_concurrency: float(|fairness| fairness.effective_concurrency),
@@ -179,6 +181,21 @@ fn fairness(parts: &[Part]) -> Result<Fairness, MergeError> {
         replies_sum_of_squares,
         replies_hdr: summary::serialise(&replies),
     })
+}
+
+/// A server that stands still does so for all generators at once, as it does for all load threads of one. After the
+/// beginning of the first window.
+fn longest_stall(parts: &[Part]) -> Stall {
+    let origin_us = parts.iter().map(|part| part.report.window_started_at_unix_us).min().unwrap_or(0);
+    let of = |part: &Part| {
+        let offset_ns = (part.report.window_started_at_unix_us - origin_us).saturating_mul(1_000);
+        let Fairness { longest_stall_ns, longest_stall_at_ns, .. } = part.report.fairness;
+        let from_ns = offset_ns.saturating_add(longest_stall_at_ns?);
+        Some(Stall { from_ns, to_ns: from_ns.saturating_add(longest_stall_ns) })
+    };
+    // One that saw no stall has nothing in common with the others.
+    let stalls: Option<Vec<_>> = parts.iter().map(of).collect();
+    stalls.and_then(|stalls| stalls.into_iter().reduce(Stall::common)).unwrap_or_default()
 }
 
 /// The sum of the parts' histograms of one kind; those that have none are passed over.

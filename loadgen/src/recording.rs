@@ -48,14 +48,6 @@ impl Latency {
         self.histogram.add(&other.histogram).expect("both have the same bounds, which are constants");
     }
 
-    /// Adds the samples of a histogram, as it was read back from a result.
-    pub fn add(&mut self, histogram: &Histogram<u64>) {
-        // One of other bounds loses no more than they do.
-        histogram.iter_recorded().for_each(|value| {
-            self.histogram.saturating_record_n(value.value_iterated_to(), value.count_at_value());
-        });
-    }
-
     fn clear(&mut self) {
         self.clamped = 0;
         // An empty one need not be wiped: the lag of a closed loop, the connects of a quiet interval.
@@ -119,8 +111,8 @@ pub struct Recording {
     pub schedule_lag: Latency,
     /// From the moment a request of the window was due to the moment it was written.
     pub due_to_written: Latency,
-    /// From the moment a request of the window was written to the moment the kernel had its reply's first part ready.
-    /// Only where the kernel was asked, and only of replies that did not share a read with others.
+    /// From the moment a request of the window was written to the moment the kernel had its reply ready. Only where the
+    /// kernel was asked, and only of replies whose last read held nothing of others.
     pub written_to_ready: Latency,
     /// From then to the moment it was read.
     pub ready_to_read: Latency,

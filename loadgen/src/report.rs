@@ -178,6 +178,7 @@ pub(crate) mod tests {
                 requests_max: 52,
                 longest_silence_ns: 4_100_000,
                 longest_stall_ns: 4_100_000,
+                longest_stall_at_ns: Some(1_000_000),
                 effective_concurrency: Some(1.37),
                 service_concurrency: Some(0.14),
                 replies_sum: 1_999,

@@ -91,7 +91,11 @@ pub fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -
             conduct(&plan, machine, server.as_ref(), &interruption, &mut exposed)?
         }
     };
-    finished.report.calibration = floor.map(|floor| calibrate::calibration(&floor, &finished.report));
+    if let Some(floor) = floor {
+        let calibration = calibrate::calibration(&floor, &finished.report);
+        finished.report.notes.extend(calibrate::notes(&calibration, finished.report.plan.r#loop));
+        finished.report.calibration = Some(calibration);
+    }
     Ok(finished)
 }
 
@@ -267,7 +271,7 @@ impl Crew {
         if beginning.late_ns > 0 {
             let late = duration_ns(beginning.late_ns);
             progress.say(&format!(
-                "the load begins {late} later than --start-at asked: the clients connected late"
+                "the load begins {late} later than --start-at asked: not everything was ready by then"
             ));
         }
         Ok(beginning)

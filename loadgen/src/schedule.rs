@@ -139,6 +139,20 @@ impl Schedule {
         }
     }
 
+    /// How many of the coming requests are due from `from_ns` up to, and without, `end_ns`. It passes on over all that are due
+    /// before `end_ns`.
+    pub fn due_within(&mut self, from_ns: u64, end_ns: u64) -> u64 {
+        if let Schedule::Constant(constant) = self {
+            return constant.due_within(from_ns, end_ns);
+        }
+        let mut count = 0;
+        while let Some(due_ns) = self.peek().filter(|due_ns| *due_ns < end_ns) {
+            count += u64::from(due_ns >= from_ns);
+            self.pop();
+        }
+        count
+    }
+
     /// A request has ended, by its reply or by its failure: in a closed loop that makes the next one due.
     #[inline]
     pub fn ended(&mut self, now_ns: u64) {
@@ -151,6 +165,21 @@ impl Schedule {
 impl Constant {
     fn due_ns(&self) -> u64 {
         self.start_ns + (self.number * u128::from(NS_PER_S) / self.rate_per_s) as u64
+    }
+}
+
+impl Constant {
+    /// Not one by one: at a rate far over what can be sent, they are very many.
+    fn due_within(&mut self, from_ns: u64, end_ns: u64) -> u64 {
+        // The first number that is due at that moment or later.
+        let first_from = |at_ns: u64| {
+            (u128::from(at_ns.saturating_sub(self.start_ns)) * self.rate_per_s).div_ceil(u128::from(NS_PER_S))
+        };
+        // How many of this client's coming requests have lower numbers.
+        let below = |number: u128| number.saturating_sub(self.number).div_ceil(self.clients);
+        let (before, until) = (below(first_from(from_ns)), below(first_from(end_ns)));
+        self.number += until * self.clients;
+        until.saturating_sub(before) as u64
     }
 }
 
@@ -257,6 +286,30 @@ mod tests {
         }
         let chi_square: f64 = counts.iter().map(|count: &f64| (count - expected).powi(2) / expected).sum();
         assert!(chi_square < 134.6, "{chi_square} exceeds the 1% point of 99 degrees of freedom");
+    }
+
+    #[test]
+    fn what_is_due_within_a_time_is_counted_as_if_one_by_one() {
+        for (client, rate_per_s, from_ns, end_ns) in [
+            (0, 3, 0, NS_PER_S),
+            (1, 3, 100, 400_000_000),
+            (2, 7, 333_333_333, 5 * NS_PER_S),
+            (0, 1_000, 5_000_000, 5_000_000),
+            (1, 999_999_937, 20_000_000, 20_000_500),
+        ] {
+            for arrival in [Arrival::Constant, Arrival::Poisson] {
+                let place = Place { client, clients: 3, pipeline: 1, seed: 1 };
+                let mut schedule = Schedule::new(Load::Open { rate_per_s, arrival }, place, 50);
+                let mut one_by_one = schedule.clone();
+                let mut count = 0;
+                while let Some(due_ns) = one_by_one.peek().filter(|due_ns| *due_ns < end_ns) {
+                    count += u64::from(due_ns >= from_ns);
+                    one_by_one.pop();
+                }
+                assert_eq!(schedule.due_within(from_ns, end_ns), count, "{client} {rate_per_s} {arrival:?}");
+                assert_eq!(schedule.peek(), one_by_one.peek());
+            }
+        }
     }
 
     #[test]

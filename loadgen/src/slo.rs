@@ -102,8 +102,9 @@ pub fn judge(asked: &[Slo], report: &Report) -> Vec<SloOutcome> {
 
 /// Failures as a part of all requests of the window, from 0 up; failed connections count as well.
 fn error_share(report: &Report) -> f64 {
-    let errors = report.errors.values().sum::<u64>().max(report.requests.failed);
-    let requests = report.requests.completed + report.requests.failed;
+    let errors = report.errors.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let errors = errors.max(report.requests.failed);
+    let requests = report.requests.completed.saturating_add(report.requests.failed);
     errors as f64 / requests.max(1) as f64
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use common::Address;
-use nix::{getsockopt_impl, sockopt_impl, sys::socket::sockopt::IpBindAddressNoPort};
+use nix::{getsockopt_impl, libc, sockopt_impl, sys::socket::sockopt::IpBindAddressNoPort};
 use rustix::{
     io::Errno,
     net::{
@@ -15,13 +15,24 @@ use rustix::{
     },
 };
 
+/// The beginning of `struct tcp_info` (linux/tcp.h), which every kernel knows: it grows at its end, and the kernel gives as
+/// much of it as is asked for.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct TcpInfoHead {
+    states: [u8; 8],
+    figures: [u32; 23],
+    /// Segments that were sent again.
+    total_retransmissions: u32,
+}
+
 sockopt_impl!(
     /// What the kernel knows of a TCP connection.
     TcpInfo,
     GetOnly,
     libc::IPPROTO_TCP,
     libc::TCP_INFO,
-    libc::tcp_info
+    TcpInfoHead
 );
 
 use crate::timestamps;
@@ -108,7 +119,7 @@ impl Target {
 
 /// Segments that a TCP connection had to send again so far (tcp(7), `TCP_INFO`); 0 for a unix socket.
 pub fn retransmissions(socket: &OwnedFd) -> u64 {
-    nix::sys::socket::getsockopt(socket, TcpInfo).map_or(0, |info| info.tcpi_total_retrans.into())
+    nix::sys::socket::getsockopt(socket, TcpInfo).map_or(0, |info| info.total_retransmissions.into())
 }
 
 fn source_address(source: u8) -> IpAddr {
@@ -118,6 +129,15 @@ fn source_address(source: u8) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_of_the_kernel_has_the_length_that_every_kernel_knows() {
+        assert_eq!(size_of::<TcpInfoHead>(), 104);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(nix::sys::socket::getsockopt(&client, TcpInfo).is_ok());
+        assert_eq!(retransmissions(&client.into()), 0);
+    }
 
     #[test]
     fn the_first_source_address_after_the_kernels_choice_is_127_0_0_2() {

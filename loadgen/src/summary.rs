@@ -186,6 +186,13 @@ pub fn deserialise(hdr: &str) -> Option<Histogram<u64>> {
     Deserializer::new().deserialize(&mut STANDARD.decode(hdr).ok()?.as_slice()).ok()
 }
 
+/// The samples of several serialised histograms together; None where one of them cannot be read.
+pub fn sum<'a>(hdrs: impl IntoIterator<Item = &'a str>) -> Option<Histogram<u64>> {
+    let mut sum = Samples::default().histogram().clone();
+    hdrs.into_iter().try_for_each(|hdr| sum.add(deserialise(hdr)?).ok())?;
+    Some(sum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +229,16 @@ mod tests {
         assert_eq!(deserialise(&summary.hdr).as_ref(), Some(samples.histogram()));
         assert_eq!((summary.count, summary.min), (1000, Some(1_000)));
         assert!((summary.mean.unwrap() - 500_500.0).abs() < 500.0);
+    }
+
+    #[test]
+    fn histograms_are_added_and_never_averaged() {
+        let [fast, slow] =
+            [samples(vec![10; 99]), samples([1_000])].map(|samples| serialise(samples.histogram()));
+        let both = sum([fast.as_str(), slow.as_str()]).unwrap();
+        assert_eq!((both.len(), both.value_at_quantile(0.99), both.max()), (100, 10, 1_000));
+        assert_eq!(sum([fast.as_str(), "nonsense"]), None);
+        assert!(sum([]).unwrap().is_empty());
     }
 
     #[test]

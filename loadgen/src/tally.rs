@@ -10,7 +10,7 @@ use procfs::{CpuInfo, Current};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    bench::Window,
+    bench::{Stall, Window},
     client::Served,
     clock::nanoseconds,
     cpus::Division,
@@ -77,10 +77,10 @@ pub struct Tally {
     ended_at: Vec<usize>,
     intervals: Vec<Interval>,
     clients: Vec<Served>,
-    /// Of the thread for which it is the shortest.
-    stall_ns_max: Option<u64>,
-    /// What each load thread used in the window.
-    usages: Vec<ThreadProbe>,
+    /// What all threads' longest stalls have in common: a server that stands still is seen by all.
+    longest_stall: Option<Stall>,
+    /// What each load thread used in its part of the window, and how many seconds that took.
+    usages: Vec<(ThreadProbe, f64)>,
     client_retransmissions: u64,
     clock_step_ns: u64,
     ended_ns: u64,
@@ -156,7 +156,7 @@ impl Tally {
             ended_at: Vec::new(),
             intervals: Vec::new(),
             clients: Vec::new(),
-            stall_ns_max: None,
+            longest_stall: None,
             usages: Vec::new(),
             client_retransmissions: 0,
             clock_step_ns: 0,
@@ -181,9 +181,10 @@ impl Tally {
         self.add_interval(ended.index, &ended.recording);
         self.ended_at.push(ended.index);
         self.clients.extend(ended.clients);
-        let stall_ns = ended.stall_ns_max;
-        self.stall_ns_max = Some(self.stall_ns_max.map_or(stall_ns, |known| known.min(stall_ns)));
-        self.usages.push(ended.usage);
+        let stall = ended.longest_stall;
+        self.longest_stall = Some(self.longest_stall.map_or(stall, |known| known.common(stall)));
+        let window_s = ended.ended_ns.saturating_sub(self.window.start_ns) as f64 / 1e9;
+        self.usages.push((ended.usage, window_s));
         self.client_retransmissions += ended.retransmissions;
         self.ended_ns = self.ended_ns.max(ended.ended_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
@@ -255,7 +256,7 @@ impl Tally {
             first_mismatch: self.mismatch.clone(),
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
-            generator: self.generator(elapsed_s),
+            generator: self.generator(),
             network: self.network(&setting),
             server: setting.server.as_ref().and_then(|identity| self.server(identity)),
             server_ended_early: setting.server.is_some() && self.server_is_gone(),
@@ -332,6 +333,7 @@ impl Tally {
             let any = !histogram.is_empty();
             any.then(|| fairness::effective_concurrency(achieved_per_s, histogram.mean()))
         };
+        let stall = self.longest_stall.unwrap_or_default();
         let of = |is: fn(&Served) -> bool| self.clients.iter().filter(|client| is(client)).count() as u64;
         Fairness {
             clients: self.clients.len() as u64,
@@ -342,7 +344,8 @@ impl Tally {
             requests_min: replies().min().unwrap_or(0),
             requests_max: replies().max().unwrap_or(0),
             longest_silence_ns: self.clients.iter().map(|client| client.silence_ns_max).max().unwrap_or(0),
-            longest_stall_ns: self.stall_ns_max.unwrap_or(0),
+            longest_stall_ns: stall.length_ns(),
+            longest_stall_at_ns: (stall.length_ns() > 0).then(|| stall.from_ns - self.window.start_ns),
             effective_concurrency: concurrency(&self.total.response),
             service_concurrency: concurrency(&self.total.service),
             replies_sum: replies().sum(),
@@ -351,20 +354,18 @@ impl Tally {
         }
     }
 
-    fn generator(&self, elapsed_s: f64) -> Generator {
+    fn generator(&self) -> Generator {
         let cpu_ns = self.cost.map_or(0, |(before, after)| after.generator_cpu_ns - before.generator_cpu_ns);
         let replies = self.total.counts.replies_in_window as f64;
         Generator {
             cpu_s: cpu_ns as f64 / 1e9,
             cpu_ns_per_request: per(cpu_ns as f64, replies),
-            busiest_thread_share: self
-                .most_of(elapsed_s, |usage| Some(usage.cpu_ns as f64 / 1e9))
-                .unwrap_or(0.0),
+            busiest_thread_share: self.most_of(|usage| Some(usage.cpu_ns as f64 / 1e9)).unwrap_or(0.0),
             idle_share_min: self
-                .most_of(elapsed_s, |usage| Some((usage.cpu_ns + usage.waited_ns?) as f64 / 1e9))
+                .most_of(|usage| Some((usage.cpu_ns + usage.waited_ns?) as f64 / 1e9))
                 .map(|busy| (1.0 - busy).max(0.0)),
-            cpu_wait_share_max: self.most_of(elapsed_s, |usage| Some(usage.waited_ns? as f64 / 1e9)),
-            preemptions_per_s_max: self.most_of(elapsed_s, |usage| Some(usage.preemptions? as f64)),
+            cpu_wait_share_max: self.most_of(|usage| Some(usage.waited_ns? as f64 / 1e9)),
+            preemptions_per_s_max: self.most_of(|usage| Some(usage.preemptions? as f64)),
             steal_share: self
                 .cost
                 .and_then(|(before, after)| after.machine.steal_share_since(&before.machine)),
@@ -372,9 +373,10 @@ impl Tally {
         }
     }
 
-    /// The most that any load thread used of something, for each second of the window.
-    fn most_of(&self, elapsed_s: f64, of: fn(&ThreadProbe) -> Option<f64>) -> Option<f64> {
-        per(self.usages.iter().filter_map(of).reduce(f64::max)?, elapsed_s)
+    /// The most that any load thread used of something, for each second of its part of the window.
+    fn most_of(&self, of: fn(&ThreadProbe) -> Option<f64>) -> Option<f64> {
+        let each = |(usage, window_s): &(ThreadProbe, f64)| per(of(usage)?, *window_s);
+        self.usages.iter().filter_map(each).reduce(f64::max)
     }
 
     fn network(&self, setting: &Setting) -> Option<Network> {

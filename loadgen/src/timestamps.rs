@@ -1,7 +1,7 @@
 //! When the kernel had received what is read: `SO_TIMESTAMPING` (the kernel's networking/timestamping.rst), in software.
 //!
-//! TCP gives, with each read, the moment at which the last segment of what was read came in. For a reply in one segment
-//! that is the moment at which it was ready. Unix sockets give none.
+//! TCP gives, with each read, the moment at which the last segment of what was read came in: for the read that completes a
+//! reply, that is the moment at which it was ready. Unix sockets give none.
 
 use std::{
     io::IoSliceMut,

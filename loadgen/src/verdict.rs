@@ -16,6 +16,9 @@ use crate::report::{Reason, Report, Status, Verdict};
 pub const CLOSED_LOOP: &str = "a closed loop: each client waits for its reply before it asks again, so it cannot see the \
                                queues that this waiting keeps from forming; --rate shows them";
 
+/// Under this part of the offered rate, it was not reached.
+const ACHIEVED_SHARE_MIN: f64 = 0.98;
+
 /// A rule. To add one, write its function beside the others and its row in [`RULES`].
 struct Rule {
     /// What its reason is called.

@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use crate::{
-    bench::{BUFFER_BYTES, Bench, Rules, Window},
+    bench::{BUFFER_BYTES, Bench, Rules, Stall, Window},
     client::{Client, Served},
     clock::{Clock, nanoseconds},
     control::Control,
@@ -83,7 +83,7 @@ pub struct Ended {
     /// How its clients were served.
     pub clients: Vec<Served>,
     /// The longest time in the window for which replies were owed and none came.
-    pub stall_ns_max: u64,
+    pub longest_stall: Stall,
     /// What the thread has used in the window.
     pub usage: ThreadProbe,
     /// Segments that its clients' connections had to send again, of those that lived at the end.
@@ -188,7 +188,7 @@ impl Worker {
             budget: plan.requests.map_or(u64::MAX, |requests| share(requests, task.thread, plan.threads)),
             pending: 0,
             waiting_since_ns: 0,
-            stall_ns_max: 0,
+            longest_stall: Stall::default(),
             to_connect: (0..clients.len() as u32).collect::<VecDeque<_>>(),
             connecting: 0,
             connected: 0,
@@ -421,7 +421,7 @@ impl Worker {
             index: self.index,
             recording: mem::take(&mut self.bench.recording),
             clients,
-            stall_ns_max: self.bench.stall_ns_max,
+            longest_stall: self.bench.longest_stall,
             usage: self.usage,
             retransmissions,
             ended_ns: ended_ns.min(self.bench.window.end_ns),

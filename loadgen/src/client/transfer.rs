@@ -35,14 +35,12 @@ impl Client {
                 Err(error) => return Err(Failure::of_transfer(error)),
             };
             let now_ns = bench.read_clock();
-            if self.reply_offset == 0 {
-                // Of several replies in one read, only the last one's moment would be known.
-                let alone = ready_at.filter(|_| length <= bench.messages.size());
-                self.ready = alone.map(|at| {
-                    let unread_ns = timestamps::age_ns(at);
-                    Ready { at_ns: now_ns.saturating_sub(unread_ns), unread_ns }
-                });
-            }
+            // Of several replies in one read, only the last one's moment would be known.
+            let alone = ready_at.filter(|_| length <= bench.messages.size() - self.reply_offset);
+            self.ready = alone.map(|at| {
+                let unread_ns = timestamps::age_ns(at);
+                Ready { at_ns: now_ns.saturating_sub(unread_ns), unread_ns }
+            });
             let received = mem::take(&mut bench.received);
             let outcome = self.take(bench, &received[..length], now_ns);
             bench.received = received;

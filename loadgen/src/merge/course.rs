@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use common::units::format_duration;
-use hdrhistogram::Histogram;
 
 use super::{MergeError, Part, add};
 use crate::{
@@ -27,14 +26,6 @@ pub(super) struct Course {
     pub(super) moved_ns_max: u64,
     /// On the grid of the first window.
     pub(super) intervals: Vec<Interval>,
-}
-
-/// One interval of the grid, as it is added up.
-struct Sum {
-    completed: u64,
-    failed: u64,
-    achieved_per_s: f64,
-    response: Histogram<u64>,
 }
 
 /// Aligns the windows by the clock on the wall.
@@ -86,7 +77,7 @@ fn check_overlap(parts: &[Part]) -> Result<(), MergeError> {
 /// The sums of the intervals, and by how much one was moved at most.
 fn intervals(parts: &[Part], offset_us: impl Fn(&Report) -> u64) -> Result<(Vec<Interval>, u64), MergeError> {
     let length_s = parts[0].report.plan.interval_s;
-    let mut grid: BTreeMap<u64, Sum> = BTreeMap::new();
+    let mut grid: BTreeMap<u64, Vec<(&str, &Interval)>> = BTreeMap::new();
     let mut moved_s_max: f64 = 0.0;
     for Part { name, report } in parts {
         let offset_s = offset_us(report) as f64 / 1e6;
@@ -94,28 +85,25 @@ fn intervals(parts: &[Part], offset_us: impl Fn(&Report) -> u64) -> Result<(Vec<
         let shift = (offset_s / length_s).round();
         moved_s_max = moved_s_max.max((offset_s - shift * length_s).abs());
         for interval in &report.intervals {
-            let sum = grid.entry((shift + (interval.t_s / length_s).round()) as u64).or_default();
-            sum.completed = sum.completed.saturating_add(interval.completed);
-            sum.failed = sum.failed.saturating_add(interval.failed);
-            sum.achieved_per_s += interval.achieved_per_s;
-            add(&mut sum.response, &interval.hdr, name, "intervals.hdr")?;
+            let index = (shift + (interval.t_s / length_s).round()) as u64;
+            grid.entry(index).or_default().push((name, interval));
         }
     }
-    let interval = |(index, sum): (u64, Sum)| {
-        summary::interval(
-            index as f64 * length_s,
-            sum.completed,
-            sum.failed,
-            sum.achieved_per_s,
-            &sum.response,
-        )
-    };
-    Ok((grid.into_iter().map(interval).collect(), (moved_s_max * 1e9) as u64))
+    // One after the other: a histogram takes a quarter of a mebibyte, and there may be very many intervals.
+    let intervals = grid.into_iter().map(|(index, parts)| interval(index as f64 * length_s, &parts));
+    Ok((intervals.collect::<Result<_, _>>()?, (moved_s_max * 1e9) as u64))
 }
 
-impl Default for Sum {
-    fn default() -> Self {
-        let response = recording::Latency::default().histogram().clone();
-        Self { completed: 0, failed: 0, achieved_per_s: 0.0, response }
+/// The sum of the generators' intervals at one place of the grid.
+fn interval(t_s: f64, parts: &[(&str, &Interval)]) -> Result<Interval, MergeError> {
+    let sum = |get: fn(&Interval) -> u64| {
+        parts.iter().fold(0, |sum: u64, (_, interval)| sum.saturating_add(get(interval)))
+    };
+    let achieved_per_s = parts.iter().map(|(_, interval)| interval.achieved_per_s).sum();
+    let mut response = recording::Latency::default().histogram().clone();
+    for (name, interval) in parts {
+        add(&mut response, &interval.hdr, name, "intervals.hdr")?;
     }
+    let (completed, failed) = (sum(|interval| interval.completed), sum(|interval| interval.failed));
+    Ok(summary::interval(t_s, completed, failed, achieved_per_s, &response))
 }

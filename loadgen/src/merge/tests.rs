@@ -123,6 +123,7 @@ fn counts_and_rates_are_added_and_of_the_rest_the_worst_counts() {
         report.late_start_ns = 7;
         report.fairness.longest_silence_ns = 9_000_000;
         report.fairness.longest_stall_ns = 1_000;
+        report.fairness.longest_stall_at_ns = Some(1_000_500);
         report.fairness.effective_concurrency = Some(2.0);
         report.generator.idle_share_min = None;
         report.generator.cpu_wait_share_max = Some(0.5);
@@ -345,6 +346,7 @@ fn what_cannot_be_added_is_left_out_with_a_note() {
     let sum = sum_of(|report| {
         let latency = report.latency_ns.service.clone();
         report.calibration = Some(Calibration {
+            verdict: report.verdict.clone(),
             achieved_per_s: 1.0,
             response: latency.clone(),
             service: latency.clone(),

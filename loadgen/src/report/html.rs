@@ -135,6 +135,7 @@ mod tests {
             })
             .into();
         report.calibration = Some(Calibration {
+            verdict: report.verdict.clone(),
             achieved_per_s: 123_456.0,
             response: response.clone(),
             service: response.clone(),

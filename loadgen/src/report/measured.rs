@@ -266,8 +266,8 @@ pub struct Latencies {
     /// From due to written: the generator's lateness, and the client's own queue while it has no place to ask from.
     #[serde(default)]
     pub due_to_written: Latency,
-    /// From written until the kernel had the reply's first part ready to be read: network and server. None where the
-    /// kernel was not asked (`--kernel-timestamps`) or does not tell.
+    /// From written until the kernel had the reply ready to be read: network and server. With the next one it makes up the
+    /// service time. None where the kernel was not asked (`--kernel-timestamps`) or does not tell.
     #[serde(default)]
     pub written_to_ready: Option<Latency>,
     /// From then until it was read: the generator's own delay.
@@ -338,10 +338,13 @@ pub struct Fairness {
     pub requests_max: u64,
     /// The longest time for which a client was owed a reply and got none.
     pub longest_silence_ns: u64,
-    /// The longest time for which all clients of a load thread were owed replies and none got one; of several threads,
-    /// of the one for which it is the shortest, as a server that stands still is seen by all.
+    /// The longest time for which a load thread was owed replies and got none; of several threads, what their longest ones
+    /// have in common, as a server that stands still is seen by all.
     #[serde(default)]
     pub longest_stall_ns: u64,
+    /// When that began, after the window's beginning; None where there was none.
+    #[serde(default)]
+    pub longest_stall_at_ns: Option<u64>,
     /// Requests under way on average, by Little's law.
     pub effective_concurrency: Option<f64>,
     /// The same of the time from written to replied: requests that the server has been asked, on average.
@@ -466,6 +469,9 @@ pub struct SloOutcome {
 /// The same load against an echo inside the generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
+    /// Whether these numbers deserve trust.
+    #[serde(default = "valid")]
+    pub verdict: Verdict,
     /// Replies a second.
     pub achieved_per_s: f64,
     /// From due to replied.
@@ -474,6 +480,11 @@ pub struct Calibration {
     pub service: Latency,
     /// Which part of each percentile of the response is the generator's and the kernel's own.
     pub floor: Vec<Floor>,
+}
+
+/// A calibration that does not say it was not judged.
+fn valid() -> Verdict {
+    Verdict { status: Status::Valid, reasons: Vec::new() }
 }
 
 /// What a percentile of the response would be if the server took no time.
@@ -485,7 +496,8 @@ pub struct Floor {
     pub floor_ns: Option<u64>,
     /// Of the server.
     pub response_ns: Option<u64>,
-    /// The one as a part of the other, at most 1.
+    /// The one as a part of the other, at most 1. None in a closed loop, in which the echo is asked more often than the
+    /// server, and the floor is mostly the queue of its own clients.
     pub share: Option<f64>,
 }
 

@@ -45,12 +45,13 @@ impl Levels {
         let ladder = match self {
             Levels::List(levels) => levels.clone(),
             // Without an end, the bounds are the end.
-            Levels::Range { from, to: None } => {
+            Levels::Range { from, to: None } if *from <= most => {
                 return Ok(steps(*from, factor)
                     .take_while(|level| *level <= most)
                     .take(LEVELS_MAX)
                     .collect());
             }
+            Levels::Range { from, to: None } => vec![*from],
             Levels::Range { from, to: Some(to) } => {
                 let below = steps(*from, factor).take_while(|level| level < to).take(LEVELS_MAX);
                 below.chain([*to]).collect()
@@ -68,13 +69,14 @@ impl Levels {
 
 /// Each of them is higher than the one before.
 fn steps(from: u64, factor: f64) -> impl Iterator<Item = u64> {
-    let mut last = 0;
+    let mut last = from;
     let step = move |number: i32| rounded(from as f64 * factor.powi(number));
-    (0..).map(step).filter(move |level| {
+    let above = (1..).map(step).filter(move |level| {
         let is_higher = *level > last;
         last = last.max(*level);
         is_higher
-    })
+    });
+    std::iter::once(from).chain(above)
 }
 
 /// To three significant digits, at least 1.

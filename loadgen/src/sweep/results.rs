@@ -11,7 +11,6 @@ use crate::{
     compare::metrics::median,
     contestant::{Contestant, Launch},
     human::{count, rate},
-    recording::Latency,
     report::{
         Report, Status,
         comparison::Failure,
@@ -89,7 +88,8 @@ fn curve(levels: &[u64], points: &[Point], has_slo: bool) -> Vec<CurvePoint> {
 }
 
 fn curve_point(level: u64, runs: &[&Report], has_slo: bool) -> CurvePoint {
-    let response = summary::latency(&responses(runs));
+    let responses = summary::sum(runs.iter().map(|run| run.latency_ns.response.hdr.as_str()));
+    let response = responses.map(|all| summary::distribution(&all)).unwrap_or_default();
     let achieved_per_s = median(&mut runs.iter().map(|run| run.rate.achieved_per_s).collect::<Vec<_>>());
     let is_most = |number: usize| 2 * number > runs.len();
     let troubles: Vec<_> = runs.iter().filter_map(|run| trouble::of(run)).collect();
@@ -122,15 +122,6 @@ fn holds(runs: &[&Report]) -> Option<bool> {
     let known: Vec<_> = runs.iter().filter_map(|run| trouble::holds(run)).collect();
     let held = known.iter().filter(|held| **held).count();
     (!known.is_empty()).then_some(2 * held > known.len())
-}
-
-/// The response times of all runs together.
-fn responses(runs: &[&Report]) -> Latency {
-    let mut all = Latency::default();
-    for histogram in runs.iter().filter_map(|run| summary::deserialise(&run.latency_ns.response.hdr)) {
-        all.add(&histogram);
-    }
-    all
 }
 
 /// The first failure, and at which other levels there was one.
@@ -231,7 +222,7 @@ mod tests {
     /// A run in which each reply took this long, and such a part of the offered rate was achieved.
     fn point(level: u64, time_ns: u64, share: f64) -> Point {
         let mut report = example();
-        let mut response = Latency::default();
+        let mut response = crate::recording::Latency::default();
         (0..2_000).for_each(|_| response.record(time_ns));
         report.latency_ns.response = summary::latency(&response);
         report.rate.offered_per_s = Some(level as f64);

@@ -34,18 +34,22 @@ pub fn of(report: &Report) -> Option<Trouble> {
 }
 
 /// Whether a run holds: the server kept up and met all that was asked. None where that cannot be said: too few replies
-/// stand behind what was asked, or the generator itself was the limit, or was late. Lateness only makes a response time
-/// longer, so what is met in spite of it is met.
+/// stand behind what was asked, or the generator itself was the limit, or was late. Both only make a response time longer,
+/// so what is met in spite of it is met.
 pub fn holds(report: &Report) -> Option<bool> {
     let missed = || report.slo.iter().filter(|outcome| !outcome.met);
     match of(report) {
         Some(Trouble::GeneratorSaturated) => None,
         Some(_) => Some(false),
-        None if missed().count() > 0 && is_invalid_for(report, LATE) => None,
+        None if missed().count() > 0 && (is_invalid_for(report, LATE) || is_told(report, GENERATOR)) => None,
         None if missed().any(|outcome| outcome.actual.is_some()) => Some(false),
         None if missed().count() > 0 => None,
         None => Some(true),
     }
+}
+
+fn is_told(report: &Report, code: &str) -> bool {
+    report.verdict.reasons.iter().any(|reason| reason.code == code)
 }
 
 fn is_invalid_for(report: &Report, code: &str) -> bool {

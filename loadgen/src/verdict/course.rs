@@ -43,7 +43,8 @@ pub(super) fn stall(report: &Report) -> Option<Finding> {
         let (message, advice) = match report.plan.r#loop {
             Loop::Open => (
                 format!("no client got a reply for {stall}: it is in the response times, and hardly in the service times"),
-                "what stood still: the server (its log, garbage collection, a lock), its machine, or the network?",
+                "what stood still: the server (its log, garbage collection, a lock), its machine, or the network? or the \
+                 generator: then its schedule lag is as long",
             ),
             Loop::Closed => (
                 format!(
@@ -61,9 +62,10 @@ pub(super) fn stall(report: &Report) -> Option<Finding> {
 pub(super) fn concurrency(report: &Report) -> Option<Finding> {
     let plan = &report.plan;
     let places = f64::from(plan.connections) * plan.pipeline as f64;
-    let enough = report.requests.completed >= REPLIES_PER_PLACE_MIN * places as u64;
-    // A client that connects has nothing under way.
-    if !enough || plan.requests_per_connection.is_some() || report.connections.lost > 0 {
+    let enough = report.requests.completed >= REPLIES_PER_PLACE_MIN.saturating_mul(places as u64);
+    // A client that connects has nothing under way, nor has one whose share of a number of requests is done.
+    let counted = plan.requests_per_connection.or(plan.requests).is_some();
+    if !enough || counted || report.connections.lost > 0 {
         return None;
     }
     match plan.r#loop {

@@ -1,6 +1,6 @@
 //! What the generator and its machine were short of: then the numbers are partly its own.
 
-use super::Finding;
+use super::{ACHIEVED_SHARE_MIN, Finding};
 use crate::{
     human::{duration_ns, percent, rate},
     report::{Latency, Loop, Report, Status},
@@ -9,8 +9,6 @@ use crate::{
 /// A load thread with less time to spare than this part of the window is the bottleneck, or about to be: what comes in
 /// waits for it, the longer the busier it is.
 const IDLE_SHARE_MIN: f64 = 0.05;
-/// Under this part of the offered rate it was not reached; the same bound as for a server that does not keep up.
-const ACHIEVED_SHARE_MIN: f64 = 0.98;
 /// From this part of the mean response time on, the numbers say nothing of the server.
 const LAG_SHARE_INVALID: f64 = 0.8;
 /// What is looked at of the lag and of the response time.
@@ -61,7 +59,7 @@ pub(super) fn saturated(report: &Report) -> Option<Finding> {
     let idle = percent(idle);
     match (report.plan.r#loop, report.rate.offered_per_s) {
         (Loop::Open, Some(offered)) if report.rate.achieved_per_s < offered * ACHIEVED_SHARE_MIN => {
-            // Where both are at their limit, it is the server's rule that speaks.
+            // Where the server may be at its limit as well, it is the server's rule that speaks.
             if !is_bottleneck(report) {
                 return None;
             }
@@ -74,7 +72,14 @@ pub(super) fn saturated(report: &Report) -> Option<Finding> {
                 ),
             ))
         }
-        _ => Some(finding(
+        (Loop::Open, _) => Some(finding(
+            Status::Suspect,
+            format!(
+                "the offered rate was reached, but a load thread was idle for only {idle} of the time: its own delays \
+                 are in the latencies"
+            ),
+        )),
+        (Loop::Closed, _) => Some(finding(
             Status::Suspect,
             format!(
                 "a load thread was idle for only {idle} of the time: the rate is as much the generator's limit as \
@@ -84,18 +89,24 @@ pub(super) fn saturated(report: &Report) -> Option<Finding> {
     }
 }
 
-/// Whether the load threads could not have done more, while the server could have, as far as that is known.
+/// Whether the load threads could not have done more, while the server could have. Where nothing is known of the server,
+/// a load thread must have been on its CPU all the time: one that waits for it may wait for the server that has it.
 pub(super) fn is_bottleneck(report: &Report) -> bool {
     let Some(idle) = idle_share(report).filter(|idle| *idle < IDLE_SHARE_MIN) else { return false };
-    server_idle_share(report).is_none_or(|server_idle| server_idle > idle)
+    match server_idle_share(report) {
+        Some(server_idle) => server_idle > idle,
+        None => report.generator.busiest_thread_share > 1.0 - IDLE_SHARE_MIN,
+    }
 }
 
-/// Of the CPUs that are the server's, where it is the run's own and has some to itself.
+/// Of the CPUs that it can use at once, where it is one of loadgen's own.
 fn server_idle_share(report: &Report) -> Option<f64> {
-    let (server, division) = (report.server.as_ref()?, report.environment.division.as_ref()?);
+    let (server, environment) = (report.server.as_ref()?, &report.environment);
+    server.mode.as_ref()?;
+    let cpus = environment.division.as_ref().map_or(environment.cpus, |division| division.server.len());
     let threads = server.threads.map_or(usize::MAX, |threads| threads as usize);
-    let cpus = division.server.len().min(threads);
-    (report.elapsed_s > 0.0).then(|| 1.0 - server.cpu_s / (report.elapsed_s * cpus as f64))
+    let usable = cpus.min(threads).max(1);
+    (report.elapsed_s > 0.0).then(|| 1.0 - server.cpu_s / (report.elapsed_s * usable as f64))
 }
 
 /// Where the kernel does not tell how long a thread waited for a CPU, what it used of one must do.
@@ -269,5 +280,11 @@ mod tests {
         report.generator.idle_share_min = None;
         report.generator.busiest_thread_share = 0.99;
         assert_eq!(judge(&report).reasons[0].code, "generator_saturated");
+        // Of somebody's server nothing is known: then only a thread that was on its CPU is to blame, not one that
+        // waited for it.
+        report.server = None;
+        assert_eq!(judge(&report).reasons[0].code, "generator_saturated");
+        (report.generator.idle_share_min, report.generator.busiest_thread_share) = (Some(0.01), 0.2);
+        assert_eq!(judge(&report).reasons[0].code, "cannot_keep_up");
     }
 }

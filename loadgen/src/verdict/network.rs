@@ -17,6 +17,8 @@ const PLATEAU_STEEPNESS: f64 = 5.0;
 const RETRANSMITTED_SHARE_MAX: f64 = 0.000_1;
 /// What others do in the same network namespace is counted too, so it takes more of it.
 const RETRANSMITTED_BY_ALL_SHARE_MAX: f64 = 0.001;
+/// What is less is told by nothing: a single segment is lost anywhere, and by anybody on this machine.
+const RETRANSMITTED_MIN: u64 = 10;
 /// The part of the clients that may lose their connection.
 const LOST_SHARE_MAX: f64 = 0.01;
 
@@ -61,7 +63,7 @@ pub(super) fn retransmissions(report: &Report) -> Option<Finding> {
     let requests = report.requests.sent.max(1) as f64;
     let by = |segments: u64, bound: f64, whose: &str| {
         let share = segments as f64 / requests;
-        (share > bound).then(|| Finding {
+        (share > bound && segments >= RETRANSMITTED_MIN).then(|| Finding {
             status: Status::Suspect,
             value: share,
             bound,
@@ -134,6 +136,11 @@ mod tests {
         assert_eq!(codes(network(10, 100, 0)), [""; 0]);
         assert_eq!(codes(network(11, 11, 0)), ["retransmissions"]);
         assert_eq!(codes(network(0, 101, 0)), ["retransmissions"]);
+        let few = |report: &mut Report| {
+            network(9, 9, 0)(report);
+            report.requests.sent = 100;
+        };
+        assert_eq!(codes(few), [""; 0]);
         assert_eq!(codes(network(0, 0, 1)), ["listen_overflow"]);
         assert_eq!(codes(|report| report.network = None), [""; 0]);
         assert_eq!(codes(|report| report.connections.lost = 0), [""; 0]);

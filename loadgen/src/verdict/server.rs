@@ -1,6 +1,6 @@
 //! What the server did wrong, or did not do for everybody.
 
-use super::{Finding, generator};
+use super::{ACHIEVED_SHARE_MIN, Finding, generator};
 use crate::{
     failure::Failure,
     human::{count, duration_ns, rate},
@@ -16,8 +16,6 @@ const JAIN_MIN: f64 = 0.9;
 const REQUESTS_PER_CLIENT_MIN: u64 = 10;
 /// In a window of fewer usual replies, one hiccup of the machine makes them uneven.
 const UNFAIR_MEDIANS_MIN: f64 = 100.0;
-/// The part of the offered rate under which a server does not keep up with it.
-const ACHIEVED_SHARE_MIN: f64 = 0.98;
 /// Under this part the load was another one than was asked for.
 const ACHIEVED_SHARE_INVALID: f64 = 0.9;
 /// The part of the window from which on a silence is no mere delay.
@@ -62,8 +60,9 @@ pub(super) fn errors(report: &Report) -> Option<Finding> {
         Loop::Open => report.errors.get(Failure::Unsent.name()).copied().unwrap_or(0),
         Loop::Closed => 0,
     };
-    let errors = report.errors.values().sum::<u64>().max(report.requests.failed).saturating_sub(unsent);
-    let requests = report.requests.completed + report.requests.failed;
+    let errors = report.errors.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let errors = errors.max(report.requests.failed).saturating_sub(unsent);
+    let requests = report.requests.completed.saturating_add(report.requests.failed);
     let share = errors as f64 / requests.max(1) as f64;
     (share > FAILED_SHARE_MAX).then(|| Finding {
         status: Status::Invalid,
@@ -99,10 +98,12 @@ pub(super) fn starved(report: &Report) -> Option<Finding> {
 /// has an index of `m / (m + 1)`, as their variance is `m`.
 pub(super) fn unfair(report: &Report) -> Option<Finding> {
     let jain = report.fairness.jain?;
-    let requests = report.requests.completed + report.requests.failed;
+    let requests = report.requests.completed.saturating_add(report.requests.failed);
     let clients = report.fairness.clients.max(1);
     let usual_s = report.latency_ns.response.p50.unwrap_or(0) as f64 / 1e9;
-    if requests < REQUESTS_PER_CLIENT_MIN * clients || report.elapsed_s < usual_s * UNFAIR_MEDIANS_MIN {
+    if requests < REQUESTS_PER_CLIENT_MIN.saturating_mul(clients)
+        || report.elapsed_s < usual_s * UNFAIR_MEDIANS_MIN
+    {
         return None;
     }
     let each = requests as f64 / clients as f64;
@@ -156,9 +157,13 @@ pub(super) fn cannot_keep_up(report: &Report) -> Option<Finding> {
     let failed = report.requests.sent.saturating_sub(report.requests.completed);
     let handled = achieved + failed as f64 / report.elapsed_s.max(f64::EPSILON);
     // By chance fewer may have been due than on average.
-    let due =
-        (report.requests.completed + report.requests.failed) as f64 / report.elapsed_s.max(f64::EPSILON);
-    let offered = offered.min(due);
+    let due = (report.requests.completed as f64 + report.requests.failed as f64)
+        / report.elapsed_s.max(f64::EPSILON);
+    // What takes longer than the warm-up is replied to after the window, however well the server keeps up: the shortest
+    // reply tells, which no queue makes longer.
+    let shortest_s = report.latency_ns.service.min.unwrap_or(0) as f64 / 1e9;
+    let too_late = (shortest_s - report.plan.warmup_s).max(0.0) / report.elapsed_s.max(f64::EPSILON);
+    let offered = offered.min(due) * (1.0 - too_late).max(0.0);
     let bound = offered * ACHIEVED_SHARE_MIN;
     (handled < bound).then(|| Finding {
         status: if handled < offered * ACHIEVED_SHARE_INVALID { Status::Invalid } else { Status::Suspect },
@@ -214,6 +219,15 @@ mod tests {
         assert_eq!(codes(|report| report.fairness.longest_silence_ns = 1_000_000_001), ["silence"]);
         assert_eq!(codes(|report| report.rate.achieved_per_s = 980.0), [""; 0]);
         assert_eq!(codes(|report| report.rate.achieved_per_s = 979.9), ["cannot_keep_up"]);
+        // Each reply takes 1.2 s of a warm-up of one and a window of two.
+        let slow = |achieved_per_s| {
+            move |report: &mut Report| {
+                report.latency_ns.service.min = Some(1_200_000_000);
+                report.rate.achieved_per_s = achieved_per_s;
+            }
+        };
+        assert_eq!(codes(slow(890.0)), [""; 0]);
+        assert_eq!(codes(slow(880.0)), ["cannot_keep_up"]);
     }
 
     #[test]

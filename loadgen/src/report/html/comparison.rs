@@ -11,6 +11,7 @@ use crate::{
         comparison::{Comparison, Subject, SubjectStatus},
         text::{comparison as text, load, plural},
     },
+    summary,
 };
 
 /// What the browser calls the page.
@@ -111,7 +112,8 @@ fn latency(comparison: &Comparison) -> Markup {
 fn overlaid(comparison: &Comparison, of: fn(&Latencies) -> &Latency) -> Plot {
     let line = |(number, subject): (usize, &Subject)| {
         let rounds = subject.rounds.iter().map(|round| of(&round.report.latency_ns).hdr.as_str());
-        let curve = curve::merged(rounds).map(|histogram| curve::by_percentile(&histogram));
+        let all = summary::sum(rounds).filter(|all| !all.is_empty());
+        let curve = all.map(|histogram| curve::by_percentile(&histogram));
         Line::new(number, &subject.name, vec![curve?].into_iter().collect()).into()
     };
     let lines: Vec<Line> = comparison.subjects.iter().enumerate().filter_map(line).collect();

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     report::{Bar, Interval, Report},
-    summary::{self, SAMPLES_BEYOND},
+    summary::SAMPLES_BEYOND,
 };
 
 /// Points that follow each other without a gap.
@@ -30,15 +30,6 @@ pub(super) fn by_percentile(histogram: &Histogram<u64>) -> Segment {
     inverse.dedup();
     let time_ns = |inverse: f64| histogram.value_at_quantile(1.0 - 1.0 / inverse).max(1) as f64;
     inverse.into_iter().map(|inverse| (inverse, time_ns(inverse))).collect()
-}
-
-/// The histograms' samples together. None where there is no histogram, or one cannot be read.
-pub(super) fn merged<'a>(mut histograms: impl Iterator<Item = &'a str>) -> Option<Histogram<u64>> {
-    let first = summary::deserialise(histograms.next()?)?;
-    histograms.try_fold(first, |mut sum, hdr| {
-        sum.add(summary::deserialise(hdr)?).ok()?;
-        Some(sum)
-    })
 }
 
 /// The replies of each client, from the one that got the fewest to the one that got the most; the first number of a
@@ -107,6 +98,7 @@ fn spans(report: &Report) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::summary;
     use crate::{recording, report::tests::example};
 
     fn histogram(times_ns: impl IntoIterator<Item = u64>) -> Histogram<u64> {
@@ -137,15 +129,6 @@ mod tests {
     fn a_curve_only_rises_and_never_touches_zero() {
         let curve = by_percentile(&histogram([0, 0, 0, 5, 5, 1_000_000]));
         assert!(curve.is_sorted() && curve.iter().all(|(_, time_ns)| *time_ns >= 1.0), "{curve:?}");
-    }
-
-    #[test]
-    fn histograms_are_added_and_never_averaged() {
-        let [fast, slow] = [histogram(vec![10; 99]), histogram([1_000])].map(|one| summary::serialise(&one));
-        let both = merged([fast.as_str(), slow.as_str()].into_iter()).unwrap();
-        assert_eq!((both.len(), both.value_at_quantile(0.99), both.max()), (100, 10, 1_000));
-        assert!(merged([fast.as_str(), "nonsense"].into_iter()).is_none());
-        assert!(merged(std::iter::empty()).is_none());
     }
 
     #[test]

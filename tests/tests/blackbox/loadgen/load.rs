@@ -23,6 +23,7 @@ group! {
     once {
         a_constant_rate_is_kept_exactly,
         a_count_of_requests_is_kept_exactly,
+        what_the_warm_up_has_left_under_way_is_no_failure_of_a_count,
         whichever_of_count_and_duration_comes_first_ends_the_run,
         thinking_clients_ask_less_often,
         every_size_is_verified,
@@ -138,6 +139,14 @@ fn a_count_of_requests_is_kept_exactly() {
         assert_eq!(report.count("requests.sent"), wanted, "{args}");
         report.expect_all_good();
     }
+}
+
+fn what_the_warm_up_has_left_under_way_is_no_failure_of_a_count() {
+    // Ten requests of the window end while those that were asked just before it are still slept over.
+    let args = "-c 100 -n 10 -w 120ms --mode tokio-task --work sleep:50ms";
+    let report = Loadgen::run(None, args).report();
+    report.expect_all_good();
+    assert_eq!((report.count("requests.completed"), report.count("fairness.starved")), (10, 0));
 }
 
 fn whichever_of_count_and_duration_comes_first_ends_the_run() {

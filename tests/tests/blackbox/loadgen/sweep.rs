@@ -262,6 +262,7 @@ fn mistakes_are_bad_usage_and_say_what_to_do() {
         ("--rates 0..5", "at least 1"),
         ("--rates many", "'many' is not a count"),
         ("--rates 1..2000m", "2000000000 is too much"),
+        ("--rates 2000m..", "2000000000 is too much"),
         ("--rates 1k..1m --factor 1.01", "larger --factor"),
         ("--rates 1k --connection-counts 1", "--connection-counts"),
         ("--rate 5", "--rates FROM..TO"),

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""The pool of many a tutorial: ten workers, each of which owns a connection to its end. Who comes eleventh waits for
+somebody to leave.
+
+    ./ten_workers.py PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+"""
+
+import concurrent.futures
+import socket
+import sys
+
+BUFFER = 16 * 1024
+WORKERS = 10
+
+
+def main():
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096)
+    print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        while True:
+            connection, _ = listener.accept()
+            pool.submit(serve, connection)
+
+
+def serve(connection):
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connection:
+        try:
+            while received := connection.recv(BUFFER):
+                connection.sendall(received.upper())
+        except ConnectionError:
+            pass
+
+
+if __name__ == "__main__":
+    main()
