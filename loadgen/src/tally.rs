@@ -16,7 +16,7 @@ use crate::{
     cpus::Division,
     failure::Failure,
     fairness,
-    human::duration_ns,
+    human::{count, duration_ns},
     limits,
     message::{Expect, Mismatch},
     plan::Plan,
@@ -436,7 +436,10 @@ impl Tally {
         }
         let unsent = self.total.counts.unsent;
         if unsent > 0 {
-            notes.push(format!("{unsent} requests were due, but could not be written before the end"));
+            notes.push(format!(
+                "{} requests were due, but could not be written before the end",
+                count(unsent)
+            ));
         }
         notes
     }
