@@ -9,7 +9,8 @@ import concurrent.futures
 import socket
 import sys
 
-BUFFER = 16 * 1024
+from threading_server import serve
+
 WORKERS = 10
 
 
@@ -20,16 +21,6 @@ def main():
         while True:
             connection, _ = listener.accept()
             pool.submit(serve, connection)
-
-
-def serve(connection):
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with connection:
-        try:
-            while received := connection.recv(BUFFER):
-                connection.sendall(received.upper())
-        except ConnectionError:
-            pass
 
 
 if __name__ == "__main__":

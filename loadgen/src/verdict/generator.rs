@@ -29,8 +29,6 @@ const CPU_WAIT_SHARE_MAX: f64 = 0.05;
 const STEAL_SHARE_MAX: f64 = 0.05;
 /// How often a second a load thread may be taken off its CPU: each time costs it its caches.
 const PREEMPTIONS_PER_S_MAX: f64 = 500.0;
-/// Where a load thread waited less, those who took its CPU gave it back at once.
-const PREEMPTED_WAIT_SHARE_MIN: f64 = 0.02;
 /// The clock must be so many times finer than what it measures.
 const CLOCK_STEPS_MIN: f64 = 100.0;
 
@@ -140,12 +138,16 @@ pub(super) fn late(report: &Report) -> Option<Finding> {
 
 pub(super) fn cpu_wait(report: &Report) -> Option<Finding> {
     let share = report.generator.cpu_wait_share_max?;
+    let preempted = report
+        .generator
+        .preemptions_per_s_max
+        .map_or_else(String::new, |per_s| format!(", and was taken off one {} times a second", rate(per_s)));
     (share > CPU_WAIT_SHARE_MAX).then(|| Finding {
         status: Status::Suspect,
         value: share,
         bound: CPU_WAIT_SHARE_MAX,
         message: format!(
-            "a load thread waited for a CPU for {} of the time (at most {} may be)",
+            "a load thread waited for a CPU for {} of the time (at most {} may be){preempted}",
             percent(share),
             percent(CPU_WAIT_SHARE_MAX)
         ),
@@ -168,10 +170,11 @@ pub(super) fn steal(report: &Report) -> Option<Finding> {
     })
 }
 
+/// Only where the kernel does not tell how long a thread waited: who gives a CPU back at once has taken little.
 pub(super) fn preempted(report: &Report) -> Option<Finding> {
     let per_s = report.generator.preemptions_per_s_max?;
-    let waited = report.generator.cpu_wait_share_max.is_none_or(|share| share > PREEMPTED_WAIT_SHARE_MIN);
-    (waited && per_s > PREEMPTIONS_PER_S_MAX).then(|| Finding {
+    let unknown = report.generator.cpu_wait_share_max.is_none();
+    (unknown && per_s > PREEMPTIONS_PER_S_MAX).then(|| Finding {
         status: Status::Suspect,
         value: per_s,
         bound: PREEMPTIONS_PER_S_MAX,
@@ -222,10 +225,10 @@ mod tests {
                 report.generator.cpu_wait_share_max = waited;
             }
         };
-        assert_eq!(codes(preempted(500.0, Some(0.021))), [""; 0]);
-        assert_eq!(codes(preempted(501.0, Some(0.021))), ["preempted"]);
+        assert_eq!(codes(preempted(500.0, None)), [""; 0]);
         assert_eq!(codes(preempted(501.0, None)), ["preempted"]);
-        assert_eq!(codes(preempted(501.0, Some(0.02))), [""; 0]);
+        assert_eq!(codes(preempted(5_000.0, Some(0.05))), [""; 0]);
+        assert_eq!(codes(preempted(5_000.0, Some(0.051))), ["cpu_wait"]);
         // The example's median is 1.04 ms.
         let step = |step_ns| move |report: &mut Report| report.generator.clock_step_ns = step_ns;
         assert_eq!(codes(step(10_000)), [""; 0]);
