@@ -176,7 +176,7 @@ def wrong_bytes(options):
 def an_overloaded_generator(options):
     """One load thread that is asked for more than it can send. Of requests of one byte, hundreds at once, an echo has far
     less to do for each than who builds, times and checks them."""
-    return own_run(options, "event-loop", options.seconds, "-t", 1, "-s", 1, "-p", 256, "-r", "10m")
+    return own_run(options, "event-loop", options.seconds, "-t", 1, "-s", 1, "-p", 256, "-r", "50m")
 
 
 BAD_RUNS = [
@@ -184,5 +184,5 @@ BAD_RUNS = [
     BadRun("starved", "10 of 50 clients are served", "starved", starved_clients),
     BadRun("capped", "500/s of 1,000/s are answered", "cannot_keep_up", a_capped_rate),
     BadRun("wrong-bytes", "a byte in 100,000 is wrong", "mismatch", wrong_bytes),
-    BadRun("generator", "one load thread, 10,000,000/s", "generator_saturated", an_overloaded_generator),
+    BadRun("generator", "one load thread, 50,000,000/s", "generator_saturated", an_overloaded_generator),
 ]
