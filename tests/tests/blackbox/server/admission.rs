@@ -99,11 +99,15 @@ fn no_listener_is_starved_while_it_is_full(mode: &'static Mode) {
     for (listeners, places) in [(2, "1"), (2, "3"), (3, "1"), (3, "2"), (4, "1")] {
         let command = ServerCommand::new(mode).args(&["--threads", "2", "--max-connections", places]);
         let server = (0..listeners).fold(command, |command, _| command.listen("127.0.0.1:0")).start();
-        let queue = |address| -> Vec<_> {
-            let clients = (0..CLIENTS).map(|_| Client::connect(address));
-            clients.inspect(|client| client.send(b"my turn?")).collect()
-        };
-        let mut waiting: Vec<Vec<Client>> = server.addresses().iter().map(queue).collect();
+        let mut waiting: Vec<Vec<Client>> = server.addresses().iter().map(|_| Vec::new()).collect();
+        // By turns: nobody is to have left before the others came.
+        for _ in 0..CLIENTS {
+            for (clients, address) in waiting.iter_mut().zip(server.addresses()) {
+                let client = Client::connect(address);
+                client.send(b"my turn?");
+                clients.push(client);
+            }
+        }
         wait_until("one listener's clients have all been served", || {
             for clients in &mut waiting {
                 // Who is served leaves.
