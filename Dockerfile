@@ -12,7 +12,7 @@ COPY --from=build /out/ /usr/local/bin/
 COPY demo.sh /usr/local/bin/demo
 USER 65534:65534
 EXPOSE 8080
-# In a container, 127.0.0.1 is reached by nobody else.
+# Other containers cannot reach 127.0.0.1 of this one.
 ENV SERVER_LISTEN=0.0.0.0:8080
 # An echo that comes back: "healthy" is what a client would call so.
 HEALTHCHECK --interval=3s --timeout=2s --retries=3 \

@@ -10,7 +10,7 @@ serve() {
     server &
     server=$!
     trap 'kill -TERM "$server"' TERM INT
-    # The open waits, without using any CPU, until somebody opens the other end: the demo is over.
+    # The open blocks, without CPU time, until another process opens the other end: then the demo is over.
     over=/over/$SERVER_MODE
     mkfifo -m 0666 "$over"
     { : <"$over"; kill -TERM "$server"; } &
@@ -29,8 +29,11 @@ load() {
         rm -f "$report"
         loadgen run "$host:8080" --connections "$CONNECTIONS" --duration "$DURATION" --wait-for-server 10s \
             --format json --output "$report" || status=$?
-        # There is none where the server could not be reached: the others go on.
-        [ -e "$report" ] || continue
+        # Without a report, the server could not be reached. The others go on.
+        if [ ! -e "$report" ]; then
+            printf "no report of %s: 'docker compose logs %s' shows what it said\n" "$host" "$host"
+            continue
+        fi
         loadgen show "$report"
         reports="$reports $report"
     done
@@ -39,7 +42,7 @@ load() {
     # shellcheck disable=SC2086
     loadgen show $reports
     for host in "$@"; do
-        # Nobody waits at the other end if that server has ended already.
+        # A server that has ended already does not wait at the other end.
         timeout 2 sh -c ': >"$1"' sh "/over/$host" || true
     done
     return "$status"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/stall.svg from the JSON report of the run that docs/stall.sh makes.
+"""Draws docs/stall.svg from the JSON report that docs/stall.sh prints.
 
     docs/stall.sh > /tmp/stall.json && docs/stall.py /tmp/stall.json docs/stall.svg
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# An open loop of 5,000 requests a second for ten seconds, in whose middle the server is stopped for 500 ms.
-# Prints the JSON report. Needs the release build.
+# An open loop of 5,000 requests per second for ten seconds. The server is stopped for 500 ms in the middle.
+# Prints the JSON report. Needs the release build, or the folder of another one in BIN.
 set -eu
-bin=$(dirname "$0")/../target/release
+bin=${BIN:-$(dirname "$0")/../target/release}
 [ -x "$bin/server" ] && [ -x "$bin/loadgen" ] || { echo "run 'cargo build --release' first" >&2; exit 1; }
 ready=$(mktemp)
 "$bin/server" --listen 127.0.0.1:0 --mode "${MODE:-thread-pool}" >"$ready" 2>/dev/null &

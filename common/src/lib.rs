@@ -1,11 +1,15 @@
-//! What the echo server and its load generator must agree on: how an address, a duration and a count are
-//! written, how the open-files limit is raised, how a program logs and how it is told to stop.
+//! The code that the echo server and its load generator share: addresses, durations and counts, the open-files limit, logs,
+//! signals, usage errors, help texts, man pages, completions, and the HTTP server for metrics.
 
 pub mod address;
 pub mod generate;
+pub mod http;
+pub mod human;
 pub mod limits;
 pub mod log;
+pub mod manual;
 pub mod signal;
 pub mod units;
+pub mod usage;
 
 pub use address::Address;

@@ -1,13 +1,13 @@
-//! The open-files limit, which bounds how many connections either program can hold.
+//! The open-files limit, which bounds the number of connections of both programs, and the usable CPUs.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft open-files limit to the hard one and returns what now holds.
+/// Raises the soft open-files limit to the hard limit, and returns the new soft limit.
 ///
 /// # Errors
-/// When the kernel refuses; the limit is then as it was.
+/// When the kernel refuses. Then the limit stays unchanged.
 pub fn raise_open_files() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks for a clean end, the second ends the process at once.
+//! SIGINT and SIGTERM: the first one begins a clean end, the second one ends the process at once.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     flag,
     iterator::Signals,
 };
@@ -30,7 +30,7 @@ impl Termination {
         }
     }
 
-    /// What a shell would say of a program that the signal ended: 128 and the signal's number.
+    /// The exit code that a shell reports for a program that the signal ended: 128 plus the signal's number.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 128 + SIGINT as u8,
@@ -39,8 +39,17 @@ impl Termination {
     }
 }
 
-/// Calls `first` with the first SIGINT or SIGTERM that arrives, on a thread of its own, so that it may block and log.
-/// The next one ends the process at once with the exit code that `second` gives, whatever its threads do.
+/// Makes a write beyond the file-size limit fail (setrlimit(2), `RLIMIT_FSIZE`). By default, the kernel ends the process.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // A handler: child processes would inherit an ignored signal.
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
+/// Calls `first` with the first SIGINT or SIGTERM, on a separate thread, so it may block and log. The next signal ends the
+/// process at once, with the exit code that `second` returns.
 ///
 /// # Errors
 /// When the handlers or the thread cannot be installed.
@@ -50,7 +59,7 @@ pub fn on_termination(
 ) -> io::Result<()> {
     let seen = Arc::new(AtomicBool::new(false));
     for (number, termination) in [(SIGINT, Termination::Interrupt), (SIGTERM, Termination::Terminate)] {
-        // In this order: the first signal finds the flag unset, and sets it.
+        // Registered first, so that the first signal finds the flag unset.
         flag::register_conditional_shutdown(number, second(termination).into(), Arc::clone(&seen))?;
     }
     for number in [SIGINT, SIGTERM] {
@@ -63,7 +72,20 @@ pub fn on_termination(
             Some(_) => first(Termination::Terminate),
             None => {}
         }
-        // The handlers stay installed: they are what the second signal meets.
+        // The handlers stay installed for the second signal.
     })?;
+    Ok(())
+}
+
+/// Calls `then` at each SIGHUP, on a separate thread. SIGHUP does not end the process any more.
+///
+/// # Errors
+/// When the handler or the thread cannot be installed.
+pub fn on_hangup(then: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP])?;
+    thread::Builder::new()
+        .name("hangups".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(move || signals.forever().for_each(|_| then()))?;
     Ok(())
 }

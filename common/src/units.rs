@@ -1,14 +1,34 @@
-//! How durations and counts are written and read.
+//! Parsing and formatting of durations, counts and decimal numbers.
 
 use std::time::Duration;
 
-/// The longest duration that a flag takes. It keeps every sum of an instant and a duration far from overflow.
-pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest duration that a flag accepts. So the sum of an instant and a duration never overflows.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Reads a duration: a number and a unit, as in `250us`, `10ms`, `1.5s`, `2m`.
+/// The units of time that a flag accepts, in nanoseconds. Of equal units, the first one is printed.
+const UNITS: &[(&str, u64)] = &[
+    ("d", 24 * 3_600_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("min", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    // The micro sign and the Greek letter.
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ns", 1),
+];
+
+const DURATION_HINT: &str =
+    "write a number and a unit (ns, us, ms, s, m or min, h, d), as in 250us, 1.5s or 2m";
+
+/// Parses a duration: numbers, each with a unit, as in `250us`, `10ms`, `1.5s`, `1m30s`. The units are `ns`, `us`, `ms`, `s`,
+/// `m` or `min`, `h` and `d`.
 ///
 /// # Errors
-/// When there is no unit, the unit is unknown, or the duration exceeds [`DURATION_MAX`].
+/// When a number has no unit, a unit is unknown, or the duration is negative, finer than a nanosecond or longer than 366
+/// days.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,35 +38,77 @@ pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// # Ok::<(), String>(())
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let hint = "write a number and a unit, as in 250us, 10ms, 5s or 2m";
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}: {hint}"))?;
-    if duration > DURATION_MAX {
-        return Err("the longest duration is 366 days".to_owned());
+    refuse_flag(text)?;
+    if is_negative(text) {
+        return Err("it cannot be negative".to_owned());
     }
-    Ok(duration)
+    let too_long = || "the longest duration is 366 days".to_owned();
+    let mut sum = Duration::ZERO;
+    let mut rest = text.trim();
+    loop {
+        let (number, after) = split_where(rest, |c| !c.is_ascii_digit() && c != '.');
+        let (unit, after) = split_where(after.trim_start(), |c| !c.is_alphabetic());
+        let not_one = || format!("'{text}' is not a duration: {DURATION_HINT}");
+        let number = Decimal::parse(number).ok_or_else(not_one)?;
+        if unit.is_empty() {
+            let is_number = after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit());
+            return Err(match is_number {
+                true => format!("'{text}' has a number without a unit: {DURATION_HINT}"),
+                false => not_one(),
+            });
+        }
+        let (_, unit_ns) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(|| format!("'{unit}' is not a unit of time: {DURATION_HINT}"))?;
+        let part = match number.times(*unit_ns) {
+            Ok(nanoseconds) => {
+                u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_| too_long())?
+            }
+            Err(NotWhole) => return Err("it is finer than a nanosecond".to_owned()),
+        };
+        sum = sum.saturating_add(part);
+        rest = after.trim_start();
+        if rest.is_empty() {
+            return if sum > DURATION_MAX { Err(too_long()) } else { Ok(sum) };
+        }
+    }
 }
 
-/// Like [`parse_duration`], for what makes no sense as zero (a timeout, an interval).
+/// Like [`parse_duration`], for durations that cannot be zero (a timeout, an interval).
 ///
 /// # Errors
 /// As [`parse_duration`], and for zero.
 pub fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    let too_short = || "it must be longer than zero".to_owned();
+    if is_negative(text) {
+        return Err(too_short());
+    }
     match parse_duration(text)? {
-        Duration::ZERO => Err("it must be longer than zero".to_owned()),
+        Duration::ZERO => Err(too_short()),
         duration => Ok(duration),
     }
 }
 
-/// Writes a duration as a person would, with its parts parted by spaces: `1s 500ms`.
+/// Formats a duration so that it can be parsed again: `1s 500ms`.
 pub fn format_duration(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    let mut rest = duration.as_nanos();
+    let mut parts = Vec::new();
+    for (name, unit_ns) in UNITS {
+        let count = rest / u128::from(*unit_ns);
+        if count > 0 {
+            parts.push(format!("{count}{name}"));
+            rest %= u128::from(*unit_ns);
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// Reads a count: a decimal number, which may end in `k` (thousands) or `m` (millions), as in `500`, `20k`,
+/// Parses a count: a decimal number, which may end in `k` (thousands) or `m` (millions), as in `500`, `20k`,
 /// `1.5m`.
 ///
 /// # Errors
-/// When it is not such a number, is not whole, or exceeds 10^15.
+/// When the text is no such number, or the number is not whole or exceeds 10^15.
 ///
 /// ```
 /// assert_eq!(common::units::parse_count("20k")?, 20_000);
@@ -54,34 +116,108 @@ pub fn format_duration(duration: Duration) -> String {
 /// # Ok::<(), String>(())
 /// ```
 pub fn parse_count(text: &str) -> Result<u64, String> {
-    const MAX: u64 = 1_000_000_000_000_000;
-    let wrong = || format!("'{text}' is not a count: write a whole number, as in 500, 20k or 1.5m");
-    let (digits, decimals) = match text.to_ascii_lowercase() {
-        text if text.ends_with('k') => (text[..text.len() - 1].to_owned(), 3),
-        text if text.ends_with('m') => (text[..text.len() - 1].to_owned(), 6),
-        text => (text, 0),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
-    let fraction = fraction.trim_end_matches('0');
-    if whole.is_empty() || fraction.len() > decimals || digits.ends_with('.') {
-        return Err(wrong());
+    const MAX: u128 = 1_000_000_000_000_000;
+    refuse_flag(text)?;
+    let (number, factor) = split_factor(text);
+    match Decimal::parse(number).map(|number| number.times(factor)) {
+        Some(Ok(count)) if count <= MAX => Ok(count as u64),
+        Some(Ok(_)) => Err(format!("'{text}' is over 10^15")),
+        Some(Err(NotWhole)) | None => {
+            Err(format!("'{text}' is not a count: write a whole number, as in 500, 20k or 1.5m"))
+        }
     }
-    let shifted = format!("{whole}{fraction}{}", "0".repeat(decimals - fraction.len()));
-    if !shifted.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    shifted.parse().ok().filter(|count| *count <= MAX).ok_or_else(|| format!("'{text}' is over 10^15"))
 }
 
-/// Like [`parse_count`], from 1 up.
+/// Like [`parse_count`], for counts from 1 up.
 ///
 /// # Errors
 /// As [`parse_count`], and for zero.
 pub fn parse_positive_count(text: &str) -> Result<u64, String> {
+    let too_small = || "it must be at least 1".to_owned();
+    if is_negative(text) {
+        return Err(too_small());
+    }
     match parse_count(text)? {
-        0 => Err("it must be at least 1".to_owned()),
+        0 => Err(too_small()),
         count => Ok(count),
     }
+}
+
+/// An exact decimal number: `digits / 10^decimals`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// The number without its point.
+    pub digits: u64,
+    /// The number of digits after the point. The last of them is not 0.
+    pub decimals: u32,
+}
+
+/// A product that is not a whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotWhole;
+
+impl Decimal {
+    /// Parses digits with at most one point among them, as in `5` and `0.25`: no sign, no exponent. Returns `None` for any other
+    /// text, and for a number with too many digits for a `u64`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = match text.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (text, ""),
+        };
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("{whole}{fraction}");
+        let are_digits = !whole.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = are_digits.then(|| digits.parse().ok()).flatten()?;
+        Some(Self { digits, decimals: u32::try_from(fraction.len()).ok()? })
+    }
+
+    /// The exact product.
+    ///
+    /// # Errors
+    /// [`NotWhole`] when it is not a whole number.
+    pub fn times(self, factor: u64) -> Result<u128, NotWhole> {
+        let product = u128::from(self.digits) * u128::from(factor);
+        let divisor = 10_u128.checked_pow(self.decimals).ok_or(NotWhole)?;
+        if product.is_multiple_of(divisor) { Ok(product / divisor) } else { Err(NotWhole) }
+    }
+}
+
+/// Splits a number from its `k` (thousands) or `m` (millions).
+pub fn split_factor(text: &str) -> (&str, u64) {
+    match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
+        _ => (text, 1),
+    }
+}
+
+/// Whether the text is a number with a minus sign.
+pub fn is_negative(text: &str) -> bool {
+    text.trim_start()
+        .strip_prefix('-')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
+}
+
+/// Refuses a flag in the place of a value: the value is missing.
+///
+/// # Errors
+/// When the text begins like a flag.
+pub fn refuse_flag(text: &str) -> Result<(), String> {
+    match text.starts_with('-') && !is_negative(text) {
+        true => Err(format!("a value is missing: '{text}' is a flag")),
+        false => Ok(()),
+    }
+}
+
+/// Splits the text before the first character that is an end.
+fn split_where(text: &str, is_end: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(is_end).unwrap_or(text.len()))
+}
+
+/// A duration in nanoseconds, at most `u64::MAX`.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -89,25 +225,69 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_of_the_contract_are_read() {
+    fn each_form_of_a_duration_is_accepted() {
         for (text, duration) in [
+            ("5ns", Duration::from_nanos(5)),
             ("250us", Duration::from_micros(250)),
+            ("250\u{b5}s", Duration::from_micros(250)),
             ("10ms", Duration::from_millis(10)),
             ("5s", Duration::from_secs(5)),
+            ("5 s", Duration::from_secs(5)),
             ("2m", Duration::from_secs(120)),
+            ("2min", Duration::from_secs(120)),
+            ("3h", Duration::from_secs(3 * 3600)),
+            ("366d", DURATION_MAX),
             ("1.5s", Duration::from_millis(1500)),
+            ("0.5us", Duration::from_nanos(500)),
             ("1m 30s", Duration::from_secs(90)),
+            ("1m30s", Duration::from_secs(90)),
+            ("0s", Duration::ZERO),
         ] {
             assert_eq!(parse_duration(text), Ok(duration), "{text}");
         }
-        for text in ["", "5", "s", "-1s", "5 parsecs", "400d"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-        assert!(parse_positive_duration("0s").is_err());
     }
 
     #[test]
-    fn counts_of_the_contract_are_read() {
+    fn an_invalid_duration_gets_an_error_that_shows_the_syntax() {
+        for text in ["", "s", ".5s", "5.s", "1..5s", "soon", "5s,", "1,5s", "+5s"] {
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error, format!("'{text}' is not a duration: {DURATION_HINT}"));
+        }
+        for text in ["5", "0.3", "1m 30"] {
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error, format!("'{text}' has a number without a unit: {DURATION_HINT}"));
+        }
+        for (text, unit) in
+            [("1M", "M"), ("1e3s", "e"), ("5 parsecs", "parsecs"), ("1y", "y"), ("2S", "S"), ("2w", "w")]
+        {
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error, format!("'{unit}' is not a unit of time: {DURATION_HINT}"));
+        }
+        let named: Vec<_> = DURATION_HINT.split([' ', ',', '(', ')']).collect();
+        for (name, _) in UNITS.iter().filter(|(name, _)| name.is_ascii()) {
+            assert!(named.contains(name), "{name} is not listed in the error");
+        }
+        for text in ["0.5ns", "0.0000000001s"] {
+            assert_eq!(parse_duration(text).unwrap_err(), "it is finer than a nanosecond", "{text}");
+        }
+        for text in ["367d", "366d1ns", "9000000000000000000h"] {
+            assert_eq!(parse_duration(text).unwrap_err(), "the longest duration is 366 days", "{text}");
+        }
+        assert_eq!(parse_duration("-1s").unwrap_err(), "it cannot be negative");
+        for text in ["0s", "0.0ms", "-5s", "-.5s"] {
+            assert_eq!(parse_positive_duration(text).unwrap_err(), "it must be longer than zero", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_that_is_printed_can_be_parsed_again() {
+        for text in ["0s", "1ns", "250us", "1s 500ms", "1m 30s", "40d 23h 59m 59s 999ms 999us 999ns"] {
+            assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn each_form_of_a_count_is_accepted() {
         for (text, count) in
             [("0", 0), ("500", 500), ("20k", 20_000), ("20K", 20_000), ("1.5m", 1_500_000), ("2.0", 2)]
         {
@@ -118,6 +298,16 @@ mod tests {
         {
             assert!(parse_count(text).is_err(), "{text}");
         }
-        assert!(parse_positive_count("0").is_err());
+        assert_eq!(parse_positive_count("0").unwrap_err(), "it must be at least 1");
+        assert_eq!(parse_positive_count("-1").unwrap_err(), "it must be at least 1");
+    }
+
+    #[test]
+    fn a_flag_is_not_taken_for_a_value() {
+        for text in ["-q", "--rate", "-"] {
+            let error = format!("a value is missing: '{text}' is a flag");
+            assert_eq!(parse_duration(text).unwrap_err(), error);
+            assert_eq!(parse_positive_count(text).unwrap_err(), error);
+        }
     }
 }

@@ -1,21 +1,29 @@
-//! The command line: syntax only. What it means is the [`Plan`](crate::plan::Plan)'s.
+//! The syntax of the command line. Each command turns its arguments into a request, and the request into a plan.
 
-pub mod compare;
-pub mod load;
-pub mod merge;
-pub mod servers;
-pub mod sweep;
+pub(crate) mod compare;
+pub(crate) mod load;
+pub(crate) mod merge;
+pub(crate) mod servers;
+pub(crate) mod sweep;
 
 use std::{
+    any::TypeId,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use clap::{
-    Arg, Parser, Subcommand,
+    Arg, CommandFactory, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use common::{Address, address::ParseAddressError, generate::Generate, units::parse_positive_duration};
+use common::{
+    Address,
+    generate::Generate,
+    http,
+    manual::{self, Example, Manual, Manuals},
+    units::parse_positive_duration,
+    usage,
+};
 use server::mode::Mode;
 
 use self::{
@@ -25,194 +33,308 @@ use self::{
     sweep::SweepArgs,
 };
 use crate::{
-    plan::{Against, OwnServerPlan, PlanError, Request},
-    report::{FORMATS, Format, format},
-    start_at,
+    command::{delivery::DeliveryRequest, exit::FailOn, sweep::levels::Levels},
+    format::{FORMATS, Format, format},
+    load::{
+        plan::{Against, OwnServerPlan},
+        rate::Rate,
+        request::{PlanError, Request},
+        start_at,
+    },
 };
 
-const EXAMPLES: &str = "\
-Examples:
-  loadgen run                                500 clients against a server of its own
-  loadgen run 127.0.0.1:8080 -d 30s          against a server that is there
-  loadgen run -r 20k --arrival poisson       an open loop of 20,000 requests a second
-  loadgen run --format json -o result.json   for machines
-  loadgen compare                            every mode of the server, side by side
-  loadgen sweep --slo 'p99<5ms'              how far each of them carries
-  loadgen show a.json b.json                 side by side
-  loadgen merge a.json b.json                two generators' results as one
-  loadgen talk 127.0.0.1:8080                by hand
+/// The parts of the help and the man pages besides the flags.
+pub(crate) const MANUALS: Manuals = Manuals {
+    name: NAME,
+    program: MANUAL,
+    commands: &[
+        ("run", RUN_MANUAL),
+        ("compare", compare::MANUAL),
+        ("sweep", sweep::MANUAL),
+        ("show", SHOW_MANUAL),
+        ("merge", merge::MANUAL),
+        ("talk", TALK_MANUAL),
+    ],
+};
 
-Exit status: 0 done, 1 failed, 2 bad usage, 3 an SLO was missed, 4 the verdict is 'invalid' (which goes before 3), 130
-or 143 interrupted (which goes before both).";
+const NAME: &str = "loadgen";
 
-const RUN_EXAMPLES: &str = "\
-Examples:
-  loadgen run                                   500 clients, 10 s, a server of its own
-  loadgen run --mode thread-pool --work cpu:50us
-  loadgen run localhost:8080 unix:/run/echo     two targets share the clients
-  loadgen run localhost:8080 -r 5k -d 1m        an open loop: 5,000 requests a second
-  loadgen run localhost:8080 -n 100k -p 8 -s 1k 100,000 requests, 8 outstanding each, 1,000 bytes
-  loadgen run -r 5k --slo 'p99<5ms' --slo 'errors<=0%'   exits with 3 where one is missed
+/// The exit codes of a command whose report has a verdict.
+const EXIT_STATUS: &[(&str, &str)] = &[
+    ("0", "success"),
+    ("1", "failure, or the report could not be written"),
+    ("2", "bad usage"),
+    ("3", "a missed SLO"),
+    ("4", "a verdict that --fail-on names (takes precedence over 3)"),
+    ("130, 143", "ended by a signal (takes precedence over 1, 3 and 4)"),
+];
 
-Durations read 250us, 10ms, 5s, 2m; numbers take k and m. Addresses are host:port, [v6]:port or unix:/path.
-Variables SERVER_* reach a server of its own, except for its address and mode.";
+const MANUAL: Manual = Manual {
+    notes: &["'loadgen COMMAND --help' explains a command; 'loadgen run --help' explains the load."],
+    exit_status: EXIT_STATUS,
+    examples: &[
+        Example { what: "Load loadgen's own server with 500 clients", command: "loadgen run" },
+        Example { what: "Load a running server", command: "loadgen run 127.0.0.1:8080 -d 30s" },
+        Example {
+            what: "Send 20,000 requests per second in an open loop",
+            command: "loadgen run -r 20k --arrival poisson",
+        },
+        Example { what: "Store the result", command: "loadgen run --format json -o result.json" },
+        Example { what: "Compare every mode of loadgen's own server", command: "loadgen compare" },
+        Example { what: "Find the highest rate that meets an SLO", command: "loadgen sweep --slo 'p99<5ms'" },
+        Example { what: "Show two results side by side", command: "loadgen show a.json b.json" },
+        Example { what: "Add the results of two generators", command: "loadgen merge a.json b.json" },
+        Example { what: "Send lines interactively", command: "loadgen talk 127.0.0.1:8080" },
+    ],
+};
 
-const SHOW_EXAMPLES: &str = "\
-Examples:
-  loadgen show thread-pool.json tokio-task.json       side by side
-  loadgen show a.json b.json --format csv             for a spreadsheet, a row each
-  loadgen show result.json --hdr result               for HdrHistogram's tools and its plotter";
+const RUN_MANUAL: Manual = Manual {
+    notes: &[
+        "A TARGET is host:port, [v6]:port, [v6%zone]:port or unix:/path.",
+        "A duration is a number and a unit: ns, us, ms, s, m (or min), h or d, as in 250us, 10ms, 1.5s or 2m. A count \
+         may end in k (thousands) or m (millions). A rate is a number of requests per second, as in 20k or 0.5, or has a \
+         unit, as in 30/min or 100/h.",
+        "SERVER_* variables configure loadgen's own server, except its address and mode.",
+    ],
+    exit_status: EXIT_STATUS,
+    examples: &[
+        Example { what: "500 clients for 10 seconds, with loadgen's own server", command: "loadgen run" },
+        Example {
+            what: "Another mode, with simulated work",
+            command: "loadgen run --mode thread-pool --work cpu:50us",
+        },
+        Example {
+            what: "Two targets that share the clients",
+            command: "loadgen run localhost:8080 unix:/run/echo",
+        },
+        Example {
+            what: "An open loop of 5,000 requests per second",
+            command: "loadgen run localhost:8080 -r 5k -d 1m",
+        },
+        Example {
+            what: "100,000 requests of 1,000 bytes, 8 outstanding per client",
+            command: "loadgen run localhost:8080 -n 100k -p 8 -s 1k",
+        },
+        Example {
+            what: "Exit with code 3 if an SLO is missed",
+            command: "loadgen run -r 5k --slo 'p99<5ms' --slo 'errors<=0%'",
+        },
+    ],
+};
 
-/// A load generator for echo servers whose numbers can be trusted.
+const SHOW_MANUAL: Manual = Manual {
+    notes: &[],
+    exit_status: &[("0", "success"), ("1", "a file cannot be read or is not a result"), ("2", "bad usage")],
+    examples: &[
+        Example {
+            what: "Show two results side by side",
+            command: "loadgen show thread-pool.json tokio-task.json",
+        },
+        Example {
+            what: "Print one row for each result, for a spreadsheet",
+            command: "loadgen show a.json b.json --format csv",
+        },
+        Example {
+            what: "Write the histograms, for HdrHistogram's tools and plotter",
+            command: "loadgen show result.json --hdr result",
+        },
+    ],
+};
+
+const TALK_MANUAL: Manual = Manual {
+    notes: &[],
+    exit_status: &[
+        ("0", "success"),
+        ("1", "no connection, or a reply is wrong or missing"),
+        ("2", "bad usage"),
+    ],
+    examples: &[
+        Example { what: "Type lines and read the replies", command: "loadgen talk" },
+        Example {
+            what: "Send one line and store the reply",
+            command: "echo hello | loadgen talk 127.0.0.1:8080 --save replies",
+        },
+    ],
+};
+
+/// A load generator for echo servers that checks its own measurement.
 #[derive(Parser)]
-#[command(name = "loadgen", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = NAME, version, arg_required_else_help = true, args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// Print a man page or shell completions, and end
-    #[arg(long, value_enum, value_name = "WHAT", exclusive = true)]
-    pub generate: Option<Generate>,
-    /// What to do.
+    /// Print man pages or the completions of a shell, and exit
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) generate: Option<Generate>,
+    /// Write the pages or completions of --generate into this directory, one file each
+    #[arg(long, value_name = "DIR", requires = "generate")]
+    pub(crate) generate_to: Option<PathBuf>,
+    /// The command.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
-/// What to do.
+/// The parser of the command line.
+pub fn command() -> clap::Command {
+    const NUMBERS: &[TypeId] = &[
+        TypeId::of::<Duration>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<i32>(),
+        TypeId::of::<f64>(),
+        TypeId::of::<Rate>(),
+        TypeId::of::<Levels>(),
+    ];
+    let command = Args::command().name(manual::program_name(NAME));
+    manual::attach(usage::take_signs(command, NUMBERS), MANUALS)
+}
+
+/// A command.
 #[derive(Subcommand)]
-pub enum Command {
-    /// Put load on a server, check every reply, and report
+pub(crate) enum Command {
+    /// Load a server, check every reply, and print a report
     Run(Box<RunArgs>),
-    /// Put the same load on several servers in turn, and say which differ
+    /// Put the same load on several servers in turn, and show which differ
     Compare(Box<CompareArgs>),
-    /// Raise the load step by step, and say how far each server carries
+    /// Raise the load step by step to find the limit of each server
     Sweep(Box<SweepArgs>),
-    /// Print kept results: one in any format, or several side by side
-    #[command(after_help = SHOW_EXAMPLES)]
+    /// Print stored results: one in any format, or several side by side
     Show(ShowArgs),
-    /// Add results of several generators up to one report
+    /// Add the results of several generators to one report
     Merge(MergeArgs),
-    /// Talk with a server by hand, line by line
-    #[command(
-        after_help = "Examples:\n  loadgen talk\n  echo hello | loadgen talk 127.0.0.1:8080 --save replies"
-    )]
+    /// Talk to a server line by line
     Talk(TalkArgs),
-    /// The server, for the runs that start one of their own
+    /// The server that loadgen starts
     #[command(hide = true)]
-    Server(Box<server::Args>),
-    /// Ends a process group when loadgen is gone
+    Server(Box<server::args::Args>),
+    /// Ends a process group after loadgen has ended
     #[command(hide = true)]
     Guard,
 }
 
 /// The arguments of `loadgen run`.
 #[derive(clap::Args)]
-#[command(after_help = RUN_EXAMPLES)]
 #[command(mut_args(without_targets))]
-pub struct RunArgs {
-    /// Servers, which share the clients evenly. Without one, the run starts a server of its own
+pub(crate) struct RunArgs {
+    /// Servers to load; they share the clients evenly. Without a target, loadgen starts its own server
     #[arg(value_name = "TARGET")]
     targets: Vec<Address>,
 
-    /// The concurrency model of the run's own server
+    /// Concurrency model of loadgen's own server
     #[arg(short, long, conflicts_with = "targets", help_heading = "Own server",
-          value_parser = server::mode::value_parser(), default_value = server::mode::DEFAULT, value_name = "MODE")]
+          value_parser = server::args::mode_parser(), default_value = server::mode::DEFAULT, value_name = "MODE")]
     mode: &'static Mode,
-    /// Of the run's own server.
+    /// The own server.
     #[command(flatten)]
     own_server: OwnServerArgs,
     /// The load.
     #[command(flatten)]
     load: LoadArgs,
-    /// Wait so long for the server to answer at all
+    /// Wait up to this long for the server to accept a connection before the run
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
-    /// Begin the load at this moment, with every client connected: 2026-11-24T12:00:00Z (UTC), or @SECONDS since 1970
+    /// Start the load at this time, with all clients connected: 2026-11-24T12:00:00Z (UTC), or @SECONDS since 1970
     #[arg(long, help_heading = "Load", value_name = "TIME", value_parser = start_at::parse)]
     start_at: Option<SystemTime>,
 
-    /// Put the same load on an echo inside the generator first, and say which part of each percentile is the generator's
-    /// and the kernel's own. It takes as long again
+    /// First put the same load on an echo inside the generator, and report the part of each percentile that the generator
+    /// and the kernel cause. This doubles the duration
     #[arg(long, help_heading = "Load")]
     calibrate: bool,
 
-    /// Progress, and an entry of the report's intervals, each so often
+    /// Time between two lines of progress, and between two entries of the report's intervals
     #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
           value_parser = parse_positive_duration)]
     interval: Duration,
-    /// No progress
+    /// Print only the report, warnings and errors
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Tell Prometheus at http://ADDR/metrics how the load goes on, anew at each interval's end. Port 0 takes a free one
-    #[arg(long, help_heading = "Output", value_name = "ADDR", value_parser = parse_metrics_address)]
+    /// Verdicts that cause exit code 4
+    #[arg(long, help_heading = "Output", value_enum, value_name = "VERDICT", default_value = "invalid")]
+    pub fail_on: FailOn,
+    /// Serve Prometheus metrics at http://ADDR/metrics, updated at the end of each interval. Port 0 selects a free port
+    #[arg(long, help_heading = "Output", value_name = "ADDR", value_parser = http::parse_address)]
     pub metrics: Option<Address>,
-    /// Where and how the report is printed.
+    /// The output of the report.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Where its histograms are written.
+    /// The output of the histograms.
     #[command(flatten)]
     pub hdr: HdrArgs,
 }
 
-/// Where and how a report is printed.
+/// The output of a report.
 #[derive(Debug, clap::Args)]
-pub struct OutputArgs {
-    /// How the report is printed [default: what the name of --output ends in, or text]
+pub(crate) struct OutputArgs {
+    /// Format of the report [default: from the extension of --output (.txt, .json, .csv or .html), else text]
     #[arg(long, help_heading = "Output", value_parser = format_parser(), value_name = "FORMAT")]
     format: Option<&'static Format>,
-    /// Print the report there instead of to standard output
+    /// Write the report to this file; - is standard output. The file is replaced completely or not at all and keeps its
+    /// permissions; a read-only file is an error
     #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// Where the histograms of a run are written.
+/// The output of the histograms of a run.
 #[derive(Debug, clap::Args)]
-pub struct HdrArgs {
-    /// Write the histograms too, for HdrHistogram's tools: PREFIX.hgrm and PREFIX.service.hgrm (response and service
-    /// times by percentile, in milliseconds), PREFIX.hlog (response times of each interval)
+pub(crate) struct HdrArgs {
+    /// Also write histograms for HdrHistogram's tools: PREFIX.hgrm and PREFIX.service.hgrm (response and service times
+    /// by percentile, in milliseconds) and PREFIX.hlog (response times of each interval)
     #[arg(long = "hdr", help_heading = "Output", value_name = "PREFIX", value_parser = parse_prefix)]
     pub prefix: Option<PathBuf>,
 }
 
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
-pub struct ShowArgs {
-    /// Results of 'loadgen run --format json', or one of 'loadgen compare' or 'loadgen sweep'
+pub(crate) struct ShowArgs {
+    /// Results of 'loadgen run --format json', or one result of 'loadgen compare' or 'loadgen sweep'
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Where and how they are printed; several stand side by side, in a table or as csv.
+    /// The output. Several results are printed side by side, as a table or as csv.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Where the histograms of one are written.
+    /// The output of the histograms, for one result.
     #[command(flatten)]
     pub hdr: HdrArgs,
 }
 
 /// The arguments of `loadgen talk`.
 #[derive(Debug, clap::Args)]
-pub struct TalkArgs {
-    /// The server
+pub(crate) struct TalkArgs {
+    /// Server to talk to
     #[arg(value_name = "TARGET", default_value = "127.0.0.1:8080")]
     pub target: Address,
-    /// Append the replies to this file, one a line
-    #[arg(long, value_name = "FILE")]
+    /// Append the replies to this file, one per line
+    #[arg(long, value_name = "FILE", value_parser = parse_save)]
     pub save: Option<PathBuf>,
-    /// For a reply
+    /// Time limit for a reply
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse_positive_duration)]
     pub timeout: Duration,
 }
 
 impl OutputArgs {
-    /// The format that was asked for: by its name, or by the ending of the file's.
-    pub fn format(&self) -> &'static Format {
-        let ending = || format(self.output.as_ref()?.extension()?.to_str()?);
-        self.format.or_else(ending).unwrap_or(&FORMATS[0])
+    /// The delivery of the report, without histograms, and with a line on standard error about the written files.
+    pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
+        DeliveryRequest { format: self.format, output: self.output.as_deref(), ..DeliveryRequest::default() }
+    }
+}
+
+impl ShowArgs {
+    /// The delivery of the report.
+    pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
+        DeliveryRequest { hdr: self.hdr.prefix.as_deref(), ..self.output.delivery() }
     }
 }
 
 impl RunArgs {
-    /// What is asked for.
+    /// The delivery of the report.
+    pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
+        let hdr = self.hdr.prefix.as_deref();
+        DeliveryRequest { hdr, is_quiet: self.quiet, ..self.output.delivery() }
+    }
+
+    /// The run as requested.
     ///
     /// # Errors
     /// When the message file cannot be read.
-    pub fn request(&self) -> Result<Request, PlanError> {
+    pub(crate) fn request(&self) -> Result<Request, PlanError> {
         let against = match self.targets.as_slice() {
             [] => Against::OwnServer(OwnServerPlan {
                 mode: self.mode.name,
@@ -221,17 +343,16 @@ impl RunArgs {
             }),
             targets => Against::Targets(targets.to_vec()),
         };
-        Ok(Request {
-            wait_for_server: self.wait_for_server,
-            start_at: self.start_at,
-            interval: self.interval,
-            calibrate: self.calibrate,
-            ..self.load.request(against)?
-        })
+        let mut request = self.load.request(against)?;
+        request.timeouts.first_reply = self.wait_for_server;
+        request.timing.start_at = self.start_at;
+        request.measuring.interval = self.interval;
+        request.measuring.calibrate = self.calibrate;
+        Ok(request)
     }
 }
 
-/// Who names targets has no server of loadgen's own.
+/// A run with targets does not start the own server.
 fn without_targets(flag: Arg) -> Arg {
     match flag.get_id().as_str() {
         "work" | "server_threads" => flag.conflicts_with("targets"),
@@ -239,19 +360,28 @@ fn without_targets(flag: Arg) -> Arg {
     }
 }
 
-fn parse_metrics_address(text: &str) -> Result<Address, String> {
-    match text.parse().map_err(|error: ParseAddressError| error.to_string())? {
-        Address::Unix(_) => Err("metrics are served over TCP only: write host:port or [v6]:port".to_owned()),
-        address => Ok(address),
-    }
-}
-
-/// The names of files begin with it.
+/// A prefix of file names.
 fn parse_prefix(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.file_name() {
+        _ if text == "-" => {
+            Err("--hdr writes several files, so it cannot write to standard output: write FOLDER/NAME or NAME (./- is \
+                 a name)"
+                .to_owned())
+        }
         Some(_) if !text.ends_with('/') => Ok(path),
-        _ => Err("no file's name begins like that: write FOLDER/NAME or NAME".to_owned()),
+        _ => Err("the prefix has no file name: write FOLDER/NAME or NAME".to_owned()),
+    }
+}
+
+/// The replies always go to standard output, so `-` is a mistake.
+fn parse_save(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err(
+            "replies are always printed to standard output: remove --save, or name a file (./- is a name)"
+                .to_owned(),
+        ),
+        path => Ok(path.into()),
     }
 }
 
@@ -263,33 +393,44 @@ fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+    fn the_parser_is_consistent() {
+        command().debug_assert();
     }
 
     #[test]
-    fn the_format_is_what_was_said_or_what_the_files_name_ends_in() {
+    fn the_format_is_the_given_one_or_follows_from_the_extension() {
         for (args, expected) in [
             (&["-o", "report.html"][..], "html"),
             (&["-o", "report.csv"], "csv"),
             (&["-o", "a.html", "--format", "json"], "json"),
             (&["-o", "report.txt"], "text"),
+            (&["-o", "REPORT.HTM"], "html"),
+            (&["-o", "report.xml", "--format", "json"], "json"),
             (&["-o", "html"], "text"),
+            (&["-o", ".json"], "text"),
+            (&["-o", "-"], "text"),
             (&[], "text"),
         ] {
             let args = Args::try_parse_from(["loadgen", "show", "x"].iter().chain(args)).unwrap();
-            let Some(Command::Show(show)) = args.command else { panic!("it is the command that was given") };
-            assert_eq!(show.output.format().name, expected, "{:?}", show.output);
+            let Some(Command::Show(show)) = args.command else { panic!("the command is show") };
+            assert_eq!(show.output.delivery().format().unwrap().name, expected, "{:?}", show.output);
         }
     }
 
     #[test]
-    fn a_target_and_a_server_of_its_own_exclude_each_other() {
+    fn an_unknown_extension_is_an_error() {
+        for path in ["r.xml", "a/b.json.gz", "report.", "result.2"] {
+            let output = OutputArgs { format: None, output: Some(path.into()) };
+            let error = output.delivery().format().unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains(".json") && error.contains("--format"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_target_excludes_the_flags_of_the_own_server() {
         for flags in [["--mode", server::mode::DEFAULT], ["--work", "cpu:1us"], ["--server-threads", "2"]] {
             let args = ["loadgen", "run", "localhost:1", flags[0], flags[1]];
             assert!(Args::try_parse_from(args).is_err(), "{flags:?}");

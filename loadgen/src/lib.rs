@@ -1,66 +1,67 @@
-//! A load generator whose numbers can be trusted. It is a pipeline, and each part has its file:
+//! A load generator for request/reply servers that checks its own measurement.
 //!
-//! `arguments -> plan -> schedule -> clients -> recordings -> report -> format`
+//! The folders are the steps from the command line down to the load. Each folder imports only from itself and
+//! from those below it in this table; `tests/tests/rooms.rs` checks this. ARCHITECTURE.md explains the parts.
 //!
-//! - [`args`] is the command line's syntax, [`plan`] what it means.
-//! - [`schedule`] says when each client's requests are due, [`message`] what they say: both pure.
-//! - [`run`] conducts: it checks the [`limits`], finds the servers ([`reach`]), starts the server when it is to be the
-//!   run's own ([`own_server`], [`server_process`]), and starts one [`worker`] a load thread, which it steers through
-//!   [`control`], as the [`interruption`] does.
-//! - A worker waits for sockets and [`timers`] and drives its [`client`]s, which share a [`mod@bench`]. What they
-//!   see goes into a [`recording`]; a [`failure`] is counted data like everything else.
-//! - [`tally`] gathers the recordings and makes the [`report`] of them, with the help of [`summary`],
-//!   [`fairness`] and [`verdict`]: pure again.
-//! - [`mod@metrics`] tells Prometheus what was gathered so far, while the load runs.
-//! - What is asked of a result ([`slo`]) is held against its report.
-//! - A format prints what is in the report, and computes nothing. What it prints to a file is there as a whole or not at
-//!   all ([`files`]).
-//! - [`mod@merge`] adds reports of several generators up to one.
-//! - [`mod@compare`] conducts many runs in turn, each with a fresh server: its own, or somebody's ([`their_server`]), once it
-//!   has given its first [`answer`]. [`mod@sweep`] does so at one level of load after the other. What a [`contestant`] is
-//!   and how it gets its [`turn`] is the same in both.
+//! | folder | content |
+//! |---|---|
+//! | [`args`] | the syntax of the command line |
+//! | `command` | the commands: run, compare, sweep, merge, show, talk |
+//! | `live` | progress and metrics during a run |
+//! | `format` | the output formats |
+//! | `judge` | the verdict and the SLOs |
+//! | `result` | results as plain data, and the code that computes them from recordings |
+//! | `subject` | the server under test |
+//! | `engine` | sending requests and recording replies |
+//! | `load` | the plan of a run, its messages, and the schedule of its requests |
 
-pub mod answer;
 pub mod args;
-pub mod bench;
-pub mod calibrate;
-pub mod client;
-pub mod clock;
-pub mod compare;
-pub mod contestant;
-pub mod control;
-pub mod cpus;
-pub mod error;
-pub mod failure;
-pub mod fairness;
-pub mod files;
-pub mod human;
-pub mod interruption;
-pub mod limits;
-pub mod merge;
-pub mod message;
-pub mod metrics;
-pub mod own_server;
-pub mod plan;
-pub mod probes;
-pub mod progress;
-pub mod reach;
-pub mod recording;
-pub mod report;
-pub mod run;
-pub mod schedule;
-pub mod server_process;
-pub mod show;
-pub mod slo;
-pub mod socket;
-pub mod start_at;
-pub mod summary;
-pub mod sweep;
-pub mod talk;
-pub mod tally;
-pub mod their_server;
-pub mod timers;
-pub mod timestamps;
-pub mod turn;
-pub mod verdict;
-pub mod worker;
+mod command;
+mod engine;
+mod format;
+mod judge;
+mod live;
+mod load;
+mod result;
+mod subject;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::error::ErrorKind::MissingSubcommand;
+use common::{generate, signal};
+
+pub use self::command::{error::exit_code, exit::BAD_USAGE};
+use self::{
+    args::{Args, Command, MANUALS},
+    command::{compare, merge, run, show, sweep, talk},
+    subject::server_process::guard,
+};
+
+/// Carries out a command line, and returns the exit code of the process.
+///
+/// # Errors
+/// When there is no result, or the report cannot be written as requested. [`exit_code`] maps the error to an exit code.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    signal::survive_file_size_limit().context("signals cannot be handled")?;
+    if let Some(what) = args.generate {
+        generate::run(what, args.generate_to.as_deref(), &args::command(), MANUALS)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match args.command {
+        Some(Command::Run(args)) => {
+            run::execute(args.request()?, args.metrics.as_ref(), args.delivery(), args.fail_on)
+        }
+        Some(Command::Compare(args)) => compare::execute(args.request()?, args.delivery(), args.fail_on),
+        Some(Command::Sweep(args)) => sweep::execute(args.request()?, args.delivery()),
+        Some(Command::Merge(args)) => merge::execute(&args.files, args.output.delivery(), args.fail_on),
+        Some(Command::Show(args)) => show::execute(&args.files, args.delivery()),
+        Some(Command::Talk(args)) => talk::execute(&args.target, args.save.as_deref(), args.timeout),
+        Some(Command::Server(args)) => Ok(server::main(*args)),
+        Some(Command::Guard) => {
+            guard::watch();
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Err(args::command().error(MissingSubcommand, "no command given").into()),
+    }
+}

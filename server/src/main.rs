@@ -2,32 +2,23 @@
 
 use std::process::ExitCode;
 
-use clap::{Args as _, Command, FromArgMatches};
-use common::generate;
+use clap::FromArgMatches;
+use common::{generate, usage};
+use server::args::{Args, MANUALS, command};
 
 fn main() -> ExitCode {
-    let matches = command().get_matches();
-    let args = match server::Args::from_arg_matches(&matches) {
+    let args = match Args::from_arg_matches(&command().get_matches()) {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
     match args.generate {
-        Some(what) => match generate::write(what, command(), &mut std::io::stdout()) {
+        Some(output) => match generate::run(output, args.generate_to.as_deref(), &command(), MANUALS) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                common::log::say(format_args!("error: cannot write to stdout: {error}"));
+                usage::print_failure(error);
                 ExitCode::FAILURE
             }
         },
         None => server::main(args),
     }
-}
-
-fn command() -> Command {
-    server::Args::augment_args(Command::new("server").version(env!("CARGO_PKG_VERSION")))
-        .about(
-            "A TCP server that echoes every byte in ASCII upper case, in a concurrency model of your choice",
-        )
-        .long_about(None)
-        .after_help(server::args::AFTER_HELP)
 }

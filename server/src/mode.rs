@@ -1,11 +1,9 @@
-//! The concurrency models. Each is one sibling file and one row of [`MODES`]; `--mode`, `--help`, the tests and
-//! the demo read that table.
+//! The concurrency models. Each has one file and one row of [`MODES`]. `--mode`, `--help`, the tests and the demo use that
+//! table.
 
 use std::{fmt, sync::Arc};
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-
-use crate::{listen::Listener, service::Service};
+use crate::{admission::listener::Listener, daemon::service::Service};
 
 mod event_loop;
 mod io_uring;
@@ -13,51 +11,52 @@ mod thread_per_connection;
 mod thread_pool;
 mod tokio_task;
 
-/// Every mode, in the order in which they are shown.
+/// All modes, in the order of the help.
 pub static MODES: &[Mode] =
     &[thread_per_connection::MODE, thread_pool::MODE, tokio_task::MODE, event_loop::MODE, io_uring::MODE];
 
-/// The name of the mode that runs where none is named.
+/// The default mode.
 pub const DEFAULT: &str = "tokio-task";
 
 /// A concurrency model: how the server waits for its connections.
 pub struct Mode {
-    /// What `--mode` calls it.
+    /// Its name in `--mode`.
     pub name: &'static str,
-    /// How it waits, in half a line.
+    /// How it waits, in a few words for the help.
     pub summary: &'static str,
-    /// What its threads are there for.
+    /// How it uses threads.
     pub threads: Threads,
+    /// Whether a connection stays with the worker that it is assigned to.
+    pub(crate) connections_stay: bool,
     start: Start,
 }
 
-/// What a mode's threads are there for.
+/// How a mode uses threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// `--threads` of them, for all connections.
+    /// `--threads` workers serve all connections.
     Workers,
-    /// One for each connection; the limits on threads bound the connections.
+    /// Each connection has a thread, so the limits on threads bound the number of connections.
     PerConnection,
 }
 
-/// Makes what the mode waits with (threads, event queues, a runtime, rings), and begins to serve. The mode owns its
-/// runtime and the listeners, which it closes when the drain begins.
+/// Makes the mode's threads, event queues, runtimes or rings, and starts to serve. The mode owns the listeners, and closes
+/// them when the drain begins.
 type Start = fn(Vec<Listener>, &Arc<Service>) -> anyhow::Result<Serving>;
 
-/// What the calling thread has left to do in a mode that serves: it blocks until the shutdown has begun and its drain
-/// is over.
-pub type Serving = Box<dyn FnOnce()>;
+/// The part of the mode that runs on the calling thread. It returns when the drain is over.
+pub(crate) type Serving = Box<dyn FnOnce()>;
 
 impl Mode {
-    /// Begins to serve in this mode. What it returns serves until the drain is over.
+    /// Starts to serve in this mode.
     ///
     /// # Errors
-    /// When what the mode waits with (threads, event queue, runtime) cannot be made.
-    pub fn start(&self, listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
+    /// When the mode's threads, event queues, runtimes or rings cannot be made.
+    pub(crate) fn start(&self, listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
         (self.start)(listeners, service)
     }
 
-    /// The mode of that name.
+    /// The mode with this name.
     ///
     /// ```
     /// use server::mode::{DEFAULT, Mode};
@@ -74,13 +73,6 @@ impl fmt::Debug for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
-}
-
-/// Reads `--mode` from the table.
-pub fn value_parser() -> impl TypedValueParser<Value = &'static Mode> {
-    let values = MODES.iter().map(|mode| PossibleValue::new(mode.name).help(mode.summary));
-    PossibleValuesParser::new(values)
-        .map(|name| Mode::by_name(&name).expect("the parser lets only the table's names through"))
 }
 
 #[cfg(test)]

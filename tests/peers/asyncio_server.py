@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""An echo server on asyncio, with a protocol (its fast way) rather than with streams.
+"""An echo server on asyncio, with a protocol, which is faster than streams.
 
-    ./asyncio_server.py PORT              listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+    ./asyncio_server.py PORT              listens on 127.0.0.1:PORT (0: any free port) and prints that address
     ./asyncio_server.py PORT --uvloop     the same on uvloop's event loop (pip install uvloop)
 
-Both loops set TCP_NODELAY on what they accept.
+Both loops set TCP_NODELAY on accepted sockets.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ class Echo(asyncio.Protocol):
     def data_received(self, data):
         self.transport.write(data.upper())
 
-    # A client that does not read is held by backpressure.
+    # Backpressure: no more is read from a client that does not read.
     def pause_writing(self):
         self.transport.pause_reading()
 

@@ -1,5 +1,5 @@
 /*
- * What the echo servers in C share: the listener, the upper-casing, and dying aloud. None of it waits.
+ * Code that the echo servers in C share: the listener, the conversion to upper case, and fatal errors.
  */
 #ifndef ECHO_H
 #define ECHO_H
@@ -22,8 +22,8 @@ static inline void die(const char *what)
     exit(1);
 }
 
-/* ASCII only, and without a branch, so that the compiler makes vector instructions of it. It does so for a function of
- * its own; inlined into uring_server's loop it did not, which doubled what 16 KiB cost. */
+/* ASCII only, and without a branch, so that the compiler vectorises the loop. It does so only in a separate function:
+ * inlined into uring_server's loop, the scalar code doubled the cost of 16 KiB. */
 static __attribute__((noinline, unused)) void upper(unsigned char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -32,7 +32,7 @@ static __attribute__((noinline, unused)) void upper(unsigned char *bytes, size_t
     }
 }
 
-/* The port that an argument names, or -1. */
+/* The port in an argument, or -1. */
 static inline int port_of(const char *text)
 {
     char *end = NULL;
@@ -40,7 +40,7 @@ static inline int port_of(const char *text)
     return end != text && *end == '\0' && port >= 0 && port <= 65535 ? (int)port : -1;
 }
 
-/* Listens on 127.0.0.1 (port 0: any free one) and says so on stdout. Accepted sockets inherit TCP_NODELAY.
+/* Listens on 127.0.0.1 (port 0: any free one) and prints the address. Accepted sockets inherit TCP_NODELAY.
  * `flags` are socket(2)'s. */
 static inline int listen_on(int port, int flags)
 {
@@ -67,7 +67,7 @@ static inline int listen_on(int port, int flags)
     return listener;
 }
 
-/* One descriptor for each connection: the soft limit is raised to the hard one. */
+/* Each connection needs a descriptor: raises the soft limit to the hard one. */
 static inline void raise_open_files_limit(void)
 {
     struct rlimit limit;

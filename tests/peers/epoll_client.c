@@ -1,9 +1,9 @@
 /*
  * The reference load: one thread, level-triggered epoll, closed loop, nothing measured but its own cost.
  *
- * It is the floor that a load generator's CPU per request is compared with: for each request one send and one recv,
- * beside a shared epoll_wait. The message is constant, of a reply only the bytes are counted, and no clock is read
- * for a request. What a generator costs above this is the price of its checking, its histograms and its schedule.
+ * A load generator's CPU time per request is compared with this minimum: one send and one recv for each request, and a
+ * shared epoll_wait. The message is constant, only the bytes of a reply are counted, and no clock is read for a
+ * request. A generator needs more for its checks, its histograms and its schedule.
  *
  *   cc -O2 -Wall -Wextra -o epoll_client epoll_client.c
  *   ./epoll_client HOST PORT CLIENTS SIZE SECONDS        HOST is an IPv4 address
@@ -31,7 +31,7 @@ enum {
     MAX_CLIENTS = 1000 * 1000,
     MAX_SIZE = 64 * 1024,
     MAX_SECONDS = 24 * 3600,
-    WAIT_MS = 100 /* a wait is at most this long, so that the end is noticed where nothing answers */
+    WAIT_MS = 100 /* the longest wait, so that the load ends in time if no reply arrives */
 };
 
 struct client {
@@ -79,13 +79,13 @@ static void send_request(struct client *client, size_t size)
     ssize_t sent = send(client->fd, message, size, MSG_NOSIGNAL);
     if (sent < 0)
         die("send");
-    /* With one request in flight the socket's buffer is empty here; a short send means that SIZE is beyond it. */
+    /* With one outstanding request, the send buffer is empty here. A short send means that it is smaller than SIZE. */
     if ((size_t)sent != size)
-        fail("the socket did not take a whole message; use a smaller SIZE");
+        fail("a message does not fit into the send buffer; use a smaller SIZE");
     client->missing = size;
 }
 
-/* Receives once. Returns 1 when that completed the reply. */
+/* Receives once. Returns 1 if the reply is complete. */
 static int receive_reply(struct client *client)
 {
     ssize_t received = recv(client->fd, reply, client->missing, 0);
@@ -100,7 +100,7 @@ static int receive_reply(struct client *client)
     return client->missing == 0;
 }
 
-/* Connects, blocking; from then on the socket does not block. */
+/* Connects with a blocking call. The socket is non-blocking afterwards. */
 static int connect_to(const struct sockaddr_in *address)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -115,7 +115,7 @@ static int connect_to(const struct sockaddr_in *address)
     return fd;
 }
 
-/* One descriptor for each client: the soft limit is raised to the hard one. */
+/* Each client needs a descriptor: raises the soft limit to the hard one. */
 static void raise_open_files_limit(void)
 {
     struct rlimit limit;

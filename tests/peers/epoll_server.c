@@ -1,13 +1,13 @@
 /*
  * The reference echo server: one thread, level-triggered epoll, ASCII upper case.
  *
- * It is the plain thing that the figures in BENCHMARKING.md are relative to: for each readable socket one recv and
- * one send, beside a shared epoll_wait. No threads, no io_uring, no limits, no drain.
+ * The ratios in BENCHMARKING.md are relative to this server: one recv and one send for each readable socket, and a
+ * shared epoll_wait. No threads, no io_uring, no limits, no drain.
  *
  *   cc -O3 -Wall -Wextra -o epoll_server epoll_server.c
- *   ./epoll_server PORT [--once]       listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+ *   ./epoll_server PORT [--once]       listens on 127.0.0.1:PORT (0: any free port) and prints that address
  *
- * With --once it closes a connection after its first reply: the least that a connection for each request can cost.
+ * With --once it closes each connection after its first reply: the minimum cost of a connection for each request.
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -17,12 +17,12 @@
 #include "echo.h"
 
 enum {
-    EVENTS = 512,      /* as many as one wait may return; the rest is returned by the next */
-    BUFFER = 64 * 1024 /* shared by all connections: one is served to its end before the next */
+    EVENTS = 512,      /* the largest number that one wait returns */
+    BUFFER = 64 * 1024 /* shared by all connections, which are served one after another */
 };
 
-/* What is kept of a connection. A reply that the socket did not take whole waits in `rest`; meanwhile the
- * connection is watched for writability only, so that a slow reader is held by backpressure. */
+/* A connection. `rest` is the part of a reply that the socket did not accept. While there is a rest, epoll watches the
+ * connection for writability only, so a slow reader gets backpressure. */
 struct connection {
     int fd;
     unsigned char *rest;
@@ -47,7 +47,7 @@ static void drop(struct connection *connection)
     free(connection);
 }
 
-/* Sends as much as the socket takes. Returns how much that was, or -1 where the connection is lost. */
+/* Sends as much as the socket accepts. Returns the number of bytes, or -1 if the connection is lost. */
 static ssize_t send_some(int fd, const unsigned char *bytes, size_t count)
 {
     ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
@@ -109,7 +109,7 @@ static void accept_all(int epoll, int listener)
                 return;
             if (errno == EINTR || errno == ECONNABORTED)
                 continue;
-            /* Out of descriptors or memory: what follows would be no measurement. */
+            /* Out of descriptors or memory: the measurement would be invalid. */
             die("accept4");
         }
         struct connection *connection = calloc(1, sizeof *connection);

@@ -1,10 +1,9 @@
-// An echo server in Go: a goroutine for each connection, as everybody writes it.
+// An echo server in Go: a goroutine for each connection, the usual design.
 //
 //	go build -o go_server go_server.go
-//	./go_server PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+//	./go_server PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
 //
-// Go sets TCP_NODELAY by itself, takes its backlog from net.core.somaxconn, and runs as many threads as it may use
-// CPUs.
+// Go sets TCP_NODELAY by default, reads its backlog from net.core.somaxconn, and runs one thread for each usable CPU.
 package main
 
 import (
@@ -29,7 +28,7 @@ func main() {
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
-			// Out of descriptors or memory: what follows would be no measurement.
+			// Out of descriptors or memory: the measurement would be invalid.
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -52,7 +51,7 @@ func serve(connection net.Conn) {
 	}
 }
 
-// ASCII only: bytes.ToUpper would take the bytes for UTF-8.
+// ASCII only: bytes.ToUpper would decode the bytes as UTF-8.
 func upper(bytes []byte) {
 	for i, b := range bytes {
 		if 'a' <= b && b <= 'z' {

@@ -1,15 +1,15 @@
 /*
- * The smallest HTTP/1.1 responder that load generators accept, which stands still once: one thread, level-triggered
- * epoll, one fixed response for each request, connections kept alive.
+ * A minimal HTTP/1.1 server that stalls once: one thread, level-triggered epoll, the same response for each request,
+ * persistent connections.
  *
  *   cc -O3 -Wall -Wextra -o http_stall http_stall.c
- *   ./http_stall PORT AFTER_MS LENGTH_MS     listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+ *   ./http_stall PORT AFTER_MS LENGTH_MS     listens on 127.0.0.1:PORT (0: any free port) and prints that address
  *
- * AFTER_MS after its first request it serves nobody for LENGTH_MS: what comes meanwhile waits in the kernel, as it
- * would before a server that collects garbage or is swapped out. Then it says on stdout how long that really was. With
- * a length of 0 it never stands still.
+ * AFTER_MS after its first request, it serves no request for LENGTH_MS. Requests wait in the kernel meanwhile, as they
+ * do when a server collects garbage or is swapped out. Then it prints the measured length of the stall. With a length of
+ * 0 it never stalls.
  *
- * A request is whatever ends with an empty line; it must have no body. Nothing of it is looked at.
+ * A request ends with an empty line, and must have no body. Its content is ignored.
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -20,8 +20,8 @@
 #include "echo.h"
 
 enum {
-    EVENTS = 512,     /* as many as one wait may return; the rest is returned by the next */
-    BUFFER = 4 * 1024 /* of requests at once; a generator without pipelining sends one */
+    EVENTS = 512,     /* the largest number that one wait returns */
+    BUFFER = 4 * 1024 /* requests received at once; a generator without pipelining sends one */
 };
 
 static const char RESPONSE[] = "HTTP/1.1 200 OK\r\n"
@@ -32,7 +32,7 @@ static const char RESPONSE[] = "HTTP/1.1 200 OK\r\n"
                                "ok\n";
 static const char END_OF_REQUEST[] = "\r\n\r\n";
 
-/* What is kept of a connection: how much of the end of a request has come. */
+/* A connection, and the number of bytes of END_OF_REQUEST that it has received. */
 struct connection {
     int fd;
     int matched;
@@ -51,7 +51,7 @@ static void drop(struct connection *connection)
     free(connection);
 }
 
-/* How many requests these bytes end. */
+/* The number of requests that end within these bytes. */
 static int requests_in(struct connection *connection, const char *bytes, ssize_t count)
 {
     int requests = 0;
@@ -68,7 +68,7 @@ static int requests_in(struct connection *connection, const char *bytes, ssize_t
     return requests;
 }
 
-/* Returns whether there was a request. */
+/* Returns whether a request ended. */
 static bool on_readable(struct connection *connection)
 {
     char buffer[BUFFER];
@@ -82,7 +82,7 @@ static bool on_readable(struct connection *connection)
     int requests = requests_in(connection, buffer, received);
     for (int i = 0; i < requests; i++) {
         ssize_t length = (ssize_t)sizeof RESPONSE - 1;
-        /* A response that the socket does not take is one of thousands that nobody reads: no load generator. */
+        /* The socket is full only if thousands of responses are unread. A load generator reads them. */
         if (send(connection->fd, RESPONSE, (size_t)length, MSG_NOSIGNAL) != length) {
             drop(connection);
             break;
@@ -112,13 +112,13 @@ static void accept_all(int epoll, int listener)
     }
 }
 
-static void stand_still(long length_ms)
+static void stall(long length_ms)
 {
     double since_ms = now_ms();
     struct timespec length = {.tv_sec = length_ms / 1000, .tv_nsec = length_ms % 1000 * 1000000};
     while (nanosleep(&length, &length) < 0 && errno == EINTR)
         ;
-    printf("stood still for %.1f ms\n", now_ms() - since_ms);
+    printf("stalled for %.1f ms\n", now_ms() - since_ms);
     fflush(stdout);
 }
 
@@ -141,15 +141,15 @@ int main(int argc, char **argv)
         die("epoll_ctl");
 
     static struct epoll_event events[EVENTS];
-    double stall_at_ms = 0; /* 0: no request has come yet */
-    bool has_stood = length_ms <= 0;
+    double stall_at_ms = 0; /* 0: no request yet */
+    bool has_stalled = length_ms <= 0;
     for (;;) {
         int ready = epoll_wait(epoll, events, EVENTS, -1);
         if (ready < 0 && errno != EINTR)
             die("epoll_wait");
-        if (!has_stood && stall_at_ms > 0 && now_ms() >= stall_at_ms) {
-            has_stood = true;
-            stand_still(length_ms);
+        if (!has_stalled && stall_at_ms > 0 && now_ms() >= stall_at_ms) {
+            has_stalled = true;
+            stall(length_ms);
         }
         for (int i = 0; i < ready; i++) {
             struct connection *connection = events[i].data.ptr;

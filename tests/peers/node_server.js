@@ -1,6 +1,6 @@
 // An echo server in Node: one event loop, ASCII upper case.
 //
-//   node node_server.js PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+//   node node_server.js PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
 'use strict';
 
 const net = require('node:net');
@@ -17,7 +17,7 @@ function upper(bytes) {
 
 const server = net.createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
   socket.on('data', (received) => {
-    // A client that does not read is held by backpressure.
+    // Backpressure: no more is read from a client that does not read.
     if (!socket.write(upper(received))) socket.pause();
   });
   socket.on('drain', () => socket.resume());

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The second echo server of every tutorial: one thread, non-blocking sockets, I/O multiplexing with `selectors`.
+"""An echo server as tutorials write it: one thread, non-blocking sockets, I/O multiplexing with `selectors`.
 
-    ./selectors_server.py PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+    ./selectors_server.py PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
 """
 
 import selectors
@@ -31,7 +31,7 @@ def accept(selector, listener):
 
 
 class Echo:
-    """A connection, and what its client has not taken yet. While there is any, nothing more is received."""
+    """A connection, and the rest of a reply that its socket did not accept. While there is a rest, nothing is received."""
 
     def __init__(self, selector, connection):
         self.selector, self.connection, self.rest = selector, connection, b""

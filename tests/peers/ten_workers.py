@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The pool of many a tutorial: ten workers, each of which owns a connection to its end. Who comes eleventh waits for
-somebody to leave.
+"""A thread pool as tutorials write it: each of ten workers serves one connection until it closes. The eleventh client
+waits until another one closes its connection.
 
-    ./ten_workers.py PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+    ./ten_workers.py PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
 """
 
 import concurrent.futures

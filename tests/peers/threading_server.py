@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The first echo server of every tutorial: blocking sockets, a thread for each connection.
+"""An echo server as tutorials write it: blocking sockets, a thread for each connection.
 
-    ./threading_server.py PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+    ./threading_server.py PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
 """
 
 import socket

@@ -2,7 +2,7 @@
  * An echo server with a thread for each connection: blocking calls, small stacks, ASCII upper case.
  *
  *   cc -O3 -Wall -Wextra -pthread -o threads_server threads_server.c
- *   ./threads_server PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+ *   ./threads_server PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -11,7 +11,7 @@
 #include "echo.h"
 
 enum {
-    BUFFER = 16 * 1024, /* on the thread's stack; only the pages that were written to take memory */
+    BUFFER = 16 * 1024, /* on the thread's stack; only written pages need memory */
     STACK = 64 * 1024
 };
 
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;
-        /* Out of descriptors, memory or threads: what follows would be no measurement. */
+        /* Out of descriptors, memory or threads: the measurement would be invalid. */
         if (fd < 0)
             die("accept4");
         pthread_t thread;

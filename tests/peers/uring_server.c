@@ -1,13 +1,12 @@
 /*
- * An echo server over io_uring: one thread, one ring, ASCII upper case, no system call but the wait.
+ * An echo server over io_uring: one thread, one ring, ASCII upper case. The wait is its only system call.
  *
- * Multishot accept and multishot receive into buffers that the kernel takes from a ring of ours; each reply is sent
- * out of the buffer that the request came in. Of one connection one send is under way at a time, since two could
- * overtake each other; what arrives meanwhile queues behind it, and a connection that holds HELD_MAX buffers is not
- * received for until it has taken what is there.
+ * Accept and receive are multishot. The kernel chooses receive buffers from a provided buffer ring, and each reply is sent
+ * from the buffer of its request. A connection has one send in flight, because two could be reordered. Further buffers
+ * queue behind it. While a connection holds HELD_MAX buffers, nothing is received from it.
  *
  *   cc -O3 -Wall -Wextra -o uring_server uring_server.c -luring       liburing 2.3, Linux 6.1
- *   ./uring_server PORT        listens on 127.0.0.1:PORT (0: any free port) and says so on stdout
+ *   ./uring_server PORT        listens on 127.0.0.1:PORT (0: any free port) and prints that address
  */
 #define _GNU_SOURCE
 #include <liburing.h>
@@ -22,32 +21,32 @@ enum {
     COMPLETIONS = 8 * ENTRIES,
     BUFFERS = 4096, /* a power of two */
     BUFFER = 16 * 1024,
-    STRIDE = BUFFER + 64, /* not a power of two, or all buffers would fight for the same few cache lines */
+    STRIDE = BUFFER + 64, /* not a power of two, or all buffers would map to the same cache sets */
     HELD_MAX = 16
 };
 
 struct connection {
     int fd;
     bool receiving;  /* a multishot receive is armed */
-    bool cancelling; /* and is being taken back */
-    bool starving;   /* or cannot be armed again until there are buffers */
+    bool cancelling; /* and is being cancelled */
+    bool starving;   /* the receive can be armed again only when there are free buffers */
     bool ended;      /* nothing more will be received */
     bool sending;
-    unsigned held;        /* buffers in the queue from `first` to `last`; the first is under way */
+    unsigned held;        /* buffers in the queue from `first` to `last`; the first is being sent */
     unsigned first, last;
-    unsigned sent;        /* bytes of the first */
+    unsigned sent;        /* bytes of the first buffer */
     struct connection *next_starved;
 };
 
-/* What a completion is of: the low bits of its user data, beside the connection's address. */
+/* The kind of a completion: the low bits of its user data. The other bits are the connection's address. */
 enum { ACCEPTED, RECEIVED, SENT, CANCELLED, KIND = 3 };
 
 static struct io_uring ring;
 static struct io_uring_buf_ring *ring_of_buffers;
 static unsigned char *memory;
 static unsigned length_of[BUFFERS], next_of[BUFFERS];
-static unsigned given_back; /* buffers, to be shown to the kernel before the next wait */
-static struct connection *starved; /* those for which no buffer was left */
+static unsigned given_back; /* buffers that the kernel gets back before the next wait */
+static struct connection *starved; /* connections for which no buffer was free */
 
 static unsigned char *buffer(unsigned id)
 {
@@ -115,8 +114,8 @@ static void give_back_first(struct connection *connection)
                           io_uring_buf_ring_mask(BUFFERS), (int)given_back++);
 }
 
-/* What is to be done for a connection after something happened to it. */
-static void go_on(struct connection *connection)
+/* Starts the next operation of a connection, or closes it. */
+static void start_next(struct connection *connection)
 {
     if (connection->held > 0) {
         if (!connection->sending)
@@ -138,7 +137,7 @@ static void on_accepted(const struct io_uring_cqe *cqe, int listener)
     if (cqe->res == -ECONNABORTED || cqe->res == -EINTR)
         return;
     errno = -cqe->res;
-    /* Out of descriptors or memory: what follows would be no measurement. */
+    /* Out of descriptors or memory: the measurement would be invalid. */
     if (cqe->res < 0)
         die("accept");
     struct connection *connection = calloc(1, sizeof *connection);
@@ -168,7 +167,7 @@ static void on_received(const struct io_uring_cqe *cqe, struct connection *conne
     } else if (cqe->res != -ECANCELED) {
         connection->ended = true;
     }
-    go_on(connection);
+    start_next(connection);
 }
 
 static void on_sent(const struct io_uring_cqe *cqe, struct connection *connection)
@@ -179,12 +178,12 @@ static void on_sent(const struct io_uring_cqe *cqe, struct connection *connectio
         if (connection->sent == length_of[connection->first])
             give_back_first(connection);
     } else {
-        /* Nobody takes it any more. The shutdown ends the receive, and with it the connection. */
+        /* The connection is lost. The shutdown ends the receive, and so the connection. */
         while (connection->held > 0)
             give_back_first(connection);
         shutdown(connection->fd, SHUT_RDWR);
     }
-    go_on(connection);
+    start_next(connection);
 }
 
 static void set_up(void)
@@ -252,7 +251,7 @@ int main(int argc, char **argv)
         while (waiting != NULL) {
             struct connection *next = waiting->next_starved;
             waiting->starving = false;
-            go_on(waiting);
+            start_next(waiting);
             waiting = next;
         }
     }

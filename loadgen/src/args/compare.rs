@@ -1,6 +1,9 @@
-//! What `loadgen compare` takes.
+//! The arguments of `loadgen compare`.
 
-use common::units::parse_positive_count;
+use common::{
+    manual::{Example, Manual},
+    units::parse_positive_count,
+};
 
 use super::{
     OutputArgs,
@@ -8,71 +11,99 @@ use super::{
     servers::{self, ServersArgs},
 };
 use crate::{
-    compare::plan::{ComparePlan, ComparePlanError, CompareRequest},
-    plan::{Against, Plan},
+    command::{compare::plan::CompareRequest, delivery::DeliveryRequest, exit::FailOn},
+    load::{plan::Against, request::PlanError},
 };
 
-const EXAMPLES: &str = "\
-Examples:
-  loadgen compare                                       every mode of loadgen's own server
-  loadgen compare --modes thread-pool,tokio-task -c 5k
-  loadgen compare --rate 20k --arrival poisson --pin    an open loop, servers and load on CPUs of their own
-  loadgen compare --server 'mine=./my-server --port {port}' --modes tokio-task
-  loadgen compare --server 'a=./a {port}' --server 'b=./b {port}' --expect echo --baseline b --format json -o ab.json
-
-In each round every server has its turn, in an order that is shuffled from the seed: a fresh process, a warm-up, the
-measured part. Each server gets the same load; see 'loadgen run --help' for what the terms mean.
-
-A ratio is that of the medians over the rounds. Its 95% interval comes from a bootstrap over the rounds (10,000
-resamples), which is approximate: with 5 rounds it is a good guide, with 3 it is too narrow, and with fewer there is
-none. Where it holds 1 there is no detectable difference. Memory is what the processes do not share, where the kernel
-tells (PSS). A server that starves clients, errs or cannot keep up with --rate is MARKED, and one that does not start,
-dies or answers otherwise than expected FAILED, and is named with its last lines of output: neither is compared.
-
-A COMMAND is split into words as by a shell, but no shell is run. It must serve on 127.0.0.1 at the port that stands in
-the place of {port}, in the foreground, and is ended by SIGTERM, and SIGKILL two seconds later. What it starts is
-measured and ended with it, unless it leaves the process group.
-
-Exit status: 0 done, 1 a server failed, or nothing could be compared, 2 bad usage, 3 a server missed an SLO in half of
-its rounds or more, 130 or 143 interrupted: what is complete is printed.";
+pub(super) const MANUAL: Manual = Manual {
+    notes: &[
+        "In each round, every server gets one turn: a new process, a warm-up, and the measurement. The order is \
+         shuffled with the seed. Each server gets the same load; 'loadgen run --help' explains the load.",
+        "A ratio compares the medians over the rounds. Its 95% interval is a bootstrap over the rounds (10,000 resamples). \
+         The interval is approximate: good with 5 rounds, too narrow with 3, and not shown with fewer. If it contains 1, \
+         there is no detectable difference. Memory is the proportional set size (PSS) if the kernel reports it.",
+        "A server that starves clients, returns errors or cannot keep up with --rate is MARKED. A server that does not \
+         start, ends early or gives unexpected replies has FAILED, and is shown with its last lines of output. Neither \
+         is compared.",
+        "A COMMAND is split into words like in a shell, but runs without a shell; write sh -c '...' if it needs one. The \
+         server must listen on 127.0.0.1 at the port that replaces {port}, and stay in the foreground. loadgen ends it \
+         with SIGTERM, and two seconds later with SIGKILL. All processes of its process group are measured and ended \
+         with it.",
+    ],
+    exit_status: &[
+        ("0", "success"),
+        ("1", "a server failed, or nothing could be compared"),
+        ("2", "bad usage"),
+        ("3", "a server missed an SLO in at least half of its rounds"),
+        ("4", "a round's verdict is one that --fail-on names"),
+        ("130, 143", "ended by a signal; the complete rounds are printed"),
+    ],
+    examples: &[
+        Example { what: "Every mode of loadgen's own server", command: "loadgen compare" },
+        Example {
+            what: "Two modes, with 5,000 clients",
+            command: "loadgen compare --modes thread-pool,tokio-task -c 5k",
+        },
+        Example {
+            what: "An open loop, with separate CPUs for the servers and the load",
+            command: "loadgen compare --rate 20k --arrival poisson --pin",
+        },
+        Example {
+            what: "Another server and one of loadgen's own",
+            command: "loadgen compare --server 'mine=./my-server --port {port}' --modes tokio-task",
+        },
+        Example {
+            what: "Two other servers, and the result as JSON",
+            command: "loadgen compare --server 'a=./a {port}' --server 'b=./b {port}' --expect echo --baseline b -o ab.json \
+                      --format json",
+        },
+    ],
+};
 
 /// The arguments of `loadgen compare`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 #[command(mut_args(servers::in_turns))]
-pub struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// The servers.
     #[command(flatten)]
     servers: ServersArgs,
-    /// The name of the server that the others are compared with [default: the first]
+    /// Name of the server to compare the others with [default: the first]
     #[arg(long, help_heading = "Servers", value_name = "NAME")]
     baseline: Option<String>,
-    /// How many turns each server has
+    /// Number of turns of each server
     #[arg(long, help_heading = "Servers", value_name = "N", default_value = "5",
           value_parser = parse_positive_count)]
     rounds: u64,
     /// The load.
     #[command(flatten)]
     load: LoadArgs,
-    /// No progress
+    /// Print only the report, warnings and errors
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Where and how the result is printed.
+    /// Verdicts of a round that cause exit code 4
+    #[arg(long, help_heading = "Output", value_enum, value_name = "VERDICT", default_value = "never")]
+    pub fail_on: FailOn,
+    /// The output of the report.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
 impl CompareArgs {
-    /// What is asked for.
+    /// The delivery of the report.
+    pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
+        DeliveryRequest { is_quiet: self.quiet, ..self.output.delivery() }
+    }
+
+    /// The comparison as requested.
     ///
     /// # Errors
-    /// When it makes no sense, or the message file cannot be read.
-    pub fn plan(&self, cpus: usize) -> Result<ComparePlan, ComparePlanError> {
+    /// When the message file cannot be read.
+    pub(crate) fn request(&self) -> Result<CompareRequest, PlanError> {
         let mut load = self.load.request(Against::Targets(Vec::new()))?;
         servers::limit(&mut load);
-        ComparePlan::new(CompareRequest {
-            load: Plan::new(load, cpus)?,
-            servers: self.servers.invitation(),
+        Ok(CompareRequest {
+            load,
+            servers: self.servers.selection(),
             baseline: self.baseline.clone(),
             rounds: self.rounds,
             pin: self.servers.pin,

@@ -2,25 +2,44 @@
 
 use std::path::PathBuf;
 
+use common::manual::{Example, Manual};
+
 use super::OutputArgs;
+use crate::command::exit::FailOn;
 
-const EXAMPLES: &str = "\
-Examples:
-  loadgen merge a.json b.json c.json
-  loadgen merge host-*.json --format json -o all.json
-
-Each generator wrote its file with 'loadgen run --format json -o FILE', best with the same --start-at and a --seed of
-its own. Histograms are added, never averaged, and intervals are aligned by wall clock. What is no part of one load is
-refused.";
+pub(super) const MANUAL: Manual = Manual {
+    notes: &[
+        "Each generator stores its result with 'loadgen run --format json -o FILE'. Use the same --start-at for all \
+         generators, and a different --seed for each. Histograms are added, never averaged. Intervals are aligned by \
+         wall clock. All results must be parts of one load. A merged result can be merged again: it names its runs, and \
+         each run counts once.",
+    ],
+    exit_status: &[
+        ("0", "success"),
+        ("1", "failure, or the report could not be written"),
+        ("2", "bad usage, or results that are not parts of one load"),
+        ("3", "the merged result misses an SLO"),
+        ("4", "a verdict that --fail-on names (takes precedence over 3)"),
+    ],
+    examples: &[
+        Example { what: "Print three results as one", command: "loadgen merge a.json b.json c.json" },
+        Example {
+            what: "Store the merged result",
+            command: "loadgen merge host-*.json --format json -o all.json",
+        },
+    ],
+};
 
 /// The arguments of `loadgen merge`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub struct MergeArgs {
-    /// Results of 'loadgen run --format json', one of each generator, or sums of such
+pub(crate) struct MergeArgs {
+    /// Results of 'loadgen run --format json', one from each generator, or merged results
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Where and how the report is printed.
+    /// Verdicts that cause exit code 4
+    #[arg(long, help_heading = "Output", value_enum, value_name = "VERDICT", default_value = "invalid")]
+    pub fail_on: FailOn,
+    /// The output of the report.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -1,4 +1,4 @@
-//! What every command that gives several servers their turns takes.
+//! The arguments of the commands that load several servers in turn: `compare` and `sweep`.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use server::mode::{MODES, Mode};
 
 use super::load::OwnServerArgs;
 use crate::{
-    contestant::{Invitation, ServerCommand},
-    plan::Request,
+    load::request::Request,
+    subject::candidate::{ServerCommand, ServerSelection},
 };
 
 const EVERY: &str = "all";
@@ -19,24 +19,24 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(2);
 
 /// The servers that take turns.
 #[derive(Debug, clap::Args)]
-pub struct ServersArgs {
-    /// Modes of loadgen's own server, parted by commas, or all [default: all, or none where other servers are named]
+pub(crate) struct ServersArgs {
+    /// Modes of loadgen's own server, separated by commas, or all [default: all, or none if other servers are given]
     #[arg(short, long, help_heading = "Servers", value_name = "MODES", value_delimiter = ',',
           value_parser = mode_parser())]
     modes: Vec<ModeName>,
-    /// Somebody's server: its name, and a command with {port} in it; repeatable
+    /// Another server: its name, and a command with {port} in it; may be repeated
     #[arg(long = "server", help_heading = "Servers", value_name = "NAME=COMMAND")]
     servers: Vec<ServerCommand>,
-    /// Give the servers that are started and the load CPUs of their own, one for each load thread; without it they
-    /// share them all
+    /// Run the load and the servers that loadgen starts on separate CPUs: one CPU for each load thread, the others for the
+    /// servers. Without it they share all CPUs
     #[arg(long, help_heading = "Servers")]
     pub pin: bool,
-    /// Of loadgen's own servers.
+    /// The own servers.
     #[command(flatten)]
     own_server: OwnServerArgs,
 }
 
-/// One word of `--modes`.
+/// A value of `--modes`.
 #[derive(Clone, Copy, Debug)]
 enum ModeName {
     Every,
@@ -44,13 +44,13 @@ enum ModeName {
 }
 
 impl ServersArgs {
-    /// Who is asked to take part; there is no target among them.
-    pub fn invitation(&self) -> Invitation {
+    /// The servers, without targets.
+    pub(crate) fn selection(&self) -> ServerSelection {
         let modes = self.modes.iter().flat_map(|name| match name {
             ModeName::Every => MODES.iter().collect(),
             ModeName::One(mode) => vec![*mode],
         });
-        Invitation {
+        ServerSelection {
             modes: modes.collect(),
             work: self.own_server.work.clone(),
             server_threads: self.own_server.server_threads,
@@ -60,24 +60,24 @@ impl ServersArgs {
     }
 }
 
-/// Several turns of each of several servers are made while somebody waits.
-pub fn in_turns(flag: Arg) -> Arg {
+/// Changes the defaults of a flag: a command with many turns makes shorter runs.
+pub(crate) fn in_turns(flag: Arg) -> Arg {
     match flag.get_id().as_str() {
-        "duration" => flag.help("Measure for so long [default: 2s, or no limit with --requests]"),
+        "duration" => flag.help("Length of the measurement [default: 2s, or no limit with --requests]"),
         "warmup" => flag.default_value("500ms"),
         _ => flag,
     }
 }
 
-/// The same of a load that is asked for.
-pub fn limit(load: &mut Request) {
-    if load.requests.is_none() {
-        load.duration.get_or_insert(DURATION_DEFAULT);
+/// Sets the default duration of a turn.
+pub(crate) fn limit(load: &mut Request) {
+    if load.timing.requests.is_none() {
+        load.timing.duration.get_or_insert(DURATION_DEFAULT);
     }
 }
 
 fn mode_parser() -> impl TypedValueParser<Value = ModeName> {
-    let every = PossibleValue::new(EVERY).help("every one of them");
+    let every = PossibleValue::new(EVERY).help("All modes");
     let modes = MODES.iter().map(|mode| PossibleValue::new(mode.name).help(mode.summary));
     PossibleValuesParser::new(modes.chain([every])).map(|name| match Mode::by_name(&name) {
         Some(mode) => ModeName::One(mode),

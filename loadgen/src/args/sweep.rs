@@ -1,10 +1,11 @@
-//! What `loadgen sweep` takes.
+//! The arguments of `loadgen sweep`.
 
 use std::time::Duration;
 
 use clap::Arg;
 use common::{
     Address,
+    manual::{Example, Manual},
     units::{parse_positive_count, parse_positive_duration},
 };
 
@@ -14,56 +15,74 @@ use super::{
     servers::{self, ServersArgs},
 };
 use crate::{
-    contestant::Invitation,
-    plan::Against,
-    sweep::{
-        levels::Levels,
-        plan::{SweepPlan, SweepPlanError, SweepRequest},
+    command::{
+        delivery::DeliveryRequest,
+        sweep::{
+            levels::{FACTOR_DEFAULT, Levels},
+            plan::SweepRequest,
+        },
     },
+    load::{plan::Against, request::PlanError},
+    subject::candidate::ServerSelection,
 };
 
-const EXAMPLES: &str = "\
-Examples:
-  loadgen sweep                                            every mode of loadgen's own server, from 1,000/s up
-  loadgen sweep 127.0.0.1:8080 --rates 1k..64k             a server that is there
-  loadgen sweep --work sleep:1ms --modes thread-pool,tokio-task --slo 'p99<5ms'
-  loadgen sweep --rates 1k,2k,5k --server 'mine=./my-server --port {port}' --pin
-  loadgen sweep --connection-counts 10..10k --modes all    a closed loop, from 10 clients to 10,000
-
-The ladder: at each level, in geometric steps, every server that is still in has its turn, in an order that is shuffled
-from the seed: a fresh process where loadgen starts it, a warm-up, the measured part. A server is out when it has not
-kept up, erred, starved clients or died at two levels running. Where the generator itself was the limit, that ends the
-ladder, and the server is not blamed for it. A ladder has at most 64 levels.
-
--r and -c take one number, as in every command; --rates and --connection-counts take levels. The requests of --rates are
-those of independent users, Poisson arrivals, where --arrival does not say otherwise: evenly spaced ones hide the queues
-that users make.
-
-The knee is the level with the highest power: the rate divided by the mean response time (Kleinrock 1979).
-
-With --slo, the highest level that holds is searched for, by bisection between the highest level of the ladder that
-held and the lowest above it that did not. Each level is run --repeats times, and holds where the server keeps up and
-meets every SLO in most of its runs. The result is a bracket: its lower end holds, its upper one does not. It is as
-narrow as --tolerance, or wider where the runs of a level disagree.
-
-Exit status: 0 done, 1 a server failed, or nothing could be swept, 2 bad usage, 3 of a server no level is known to
-hold the SLOs, 130 or 143 interrupted: what is complete is printed.";
+pub(super) const MANUAL: Manual = Manual {
+    notes: &[
+        "A sweep raises the load in geometric steps, over a ladder of at most 64 levels. At each level, every remaining \
+         server gets one turn: a new process if loadgen starts it, a warm-up, and the measurement. The order is shuffled \
+         with the seed. A server leaves the ladder when it cannot keep up, returns errors, starves clients or ends early \
+         at two levels in a row. The ladder also ends when the generator is the limit; that is not the server's fault.",
+        "-r and -c take one number, as in every command. --rates and --connection-counts take levels, in whole numbers. \
+         The requests of --rates arrive like those of independent users (Poisson) by default, because evenly spaced \
+         requests hide the queues that users cause. --arrival changes this.",
+        "The knee is the level with the highest power: the rate divided by the mean response time (Kleinrock 1979).",
+        "With --slo, a bisection searches for the highest level that holds. It starts between the highest level of the \
+         ladder that held and the lowest level above it that did not. Each level is run --repeats times. A level holds \
+         if the server keeps up and meets every SLO in most of these runs. The result is a bracket: its lower end holds, \
+         its upper end does not. It is as narrow as --tolerance, or wider if the runs of a level disagree.",
+    ],
+    exit_status: &[
+        ("0", "success"),
+        ("1", "a server failed, or no run was possible"),
+        ("2", "bad usage"),
+        ("3", "a server meets the SLOs at no level"),
+        ("130, 143", "ended by a signal; the complete runs are printed"),
+    ],
+    examples: &[
+        Example {
+            what: "Every mode of loadgen's own server, from 1,000 requests per second up",
+            command: "loadgen sweep",
+        },
+        Example { what: "A running server", command: "loadgen sweep 127.0.0.1:8080 --rates 1k..64k" },
+        Example {
+            what: "The highest rate that meets an SLO, for two modes with simulated work",
+            command: "loadgen sweep --work sleep:1ms --modes thread-pool,tokio-task --slo 'p99<5ms'",
+        },
+        Example {
+            what: "Three rates, for another server",
+            command: "loadgen sweep --rates 1k,2k,5k --server 'mine=./my-server --port {port}' --pin",
+        },
+        Example {
+            what: "A closed loop, from 10 clients to 10,000",
+            command: "loadgen sweep --connection-counts 10..10k --modes all",
+        },
+    ],
+};
 
 /// The arguments of `loadgen sweep`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 #[command(mut_args(in_a_sweep))]
-pub struct SweepArgs {
-    /// Servers that are there already, each by itself
+pub(crate) struct SweepArgs {
+    /// Running servers; each has its own sweep
     #[arg(value_name = "TARGET")]
     targets: Vec<Address>,
 
-    /// The servers that are started.
+    /// The servers that loadgen starts.
     #[command(flatten)]
     servers: ServersArgs,
 
-    /// Offered requests a second: FROM..TO in geometric steps, FROM.. as far as the servers carry, or each by itself,
-    /// parted by commas
+    /// Requests per second: FROM..TO in geometric steps, FROM.. up to the limit of the servers, or a list separated by
+    /// commas
     #[arg(
         long,
         help_heading = "Levels",
@@ -72,76 +91,85 @@ pub struct SweepArgs {
         conflicts_with = "connection_counts"
     )]
     rates: Levels,
-    /// Sweep the clients instead: FROM..TO, or each by itself, parted by commas; a closed loop, or one of --rate
+    /// Raise the number of clients instead of the rate: FROM..TO, or a list separated by commas. This is a closed loop,
+    /// or an open loop with --rate
     #[arg(long, help_heading = "Levels", value_name = "LEVELS")]
     connection_counts: Option<Levels>,
-    /// From one level of a range to the next [default: 1.414, so that two steps double the load]
-    #[arg(long, help_heading = "Levels", value_name = "F")]
+    /// Factor between two levels of a range [default: 1.414, so two steps double the load]
+    #[arg(long, help_heading = "Levels", value_name = "F", value_parser = parse_factor)]
     factor: Option<f64>,
 
-    /// How many runs decide on a level of the search
+    /// Number of runs at each level of the search
     #[arg(long, help_heading = "Objectives", value_name = "N", default_value = "3",
           value_parser = parse_positive_count)]
     repeats: u64,
-    /// How near to each other the ends of the search's bracket are to be
+    /// Width of the bracket at which the search ends
     #[arg(long, help_heading = "Objectives", value_name = "P%", default_value = "5%", value_parser = parse_percent)]
     tolerance: f64,
 
     /// The load.
     #[command(flatten)]
     load: LoadArgs,
-    /// Wait so long for a server that is there to answer at all
+    /// Wait up to this long for a running server to accept a connection
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
-    /// No progress
+    /// Print only the report, warnings and errors
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
-    /// Where and how the result is printed.
+    /// The output of the report.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
 impl SweepArgs {
-    /// What is asked for.
+    /// The delivery of the report.
+    pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
+        DeliveryRequest { is_quiet: self.quiet, ..self.output.delivery() }
+    }
+
+    /// The sweep as requested.
     ///
     /// # Errors
-    /// When it makes no sense, or the message file cannot be read.
-    pub fn plan(&self, cpus: usize) -> Result<SweepPlan, SweepPlanError> {
+    /// When the message file cannot be read.
+    pub(crate) fn request(&self) -> Result<SweepRequest, PlanError> {
         let mut load = self.load.request(Against::Targets(Vec::new()))?;
         servers::limit(&mut load);
-        load.wait_for_server = self.wait_for_server;
-        let request = SweepRequest {
-            servers: Invitation { targets: self.targets.clone(), ..self.servers.invitation() },
+        load.timeouts.first_reply = self.wait_for_server;
+        Ok(SweepRequest {
+            servers: ServerSelection { targets: self.targets.clone(), ..self.servers.selection() },
             load,
             rates: self.rates.clone(),
             connection_counts: self.connection_counts.clone(),
-            factor: self.factor.unwrap_or(crate::sweep::levels::FACTOR_DEFAULT),
+            factor: self.factor.unwrap_or(FACTOR_DEFAULT),
             repeats: self.repeats,
             tolerance: self.tolerance,
             pin: self.servers.pin,
-        };
-        SweepPlan::new(request, cpus)
+        })
     }
 }
 
 fn in_a_sweep(flag: Arg) -> Arg {
     match flag.get_id().as_str() {
         "rate" => {
-            flag.help("Requests a second, of all clients together, at every level of --connection-counts")
+            flag.help("Requests per second of all clients together, at every level of --connection-counts")
         }
         "arrival" => {
-            flag.help("How the requests of --rates or --rate are spread over time [default: poisson]")
+            flag.help("Distribution of the requests of --rates or --rate over time [default: poisson]")
         }
         "connections" => flag.conflicts_with("connection_counts"),
         "think" => {
-            flag.help("Pause between a reply and the client's next request; only with --connection-counts")
+            flag.help("Pause between a reply and the client's next request (only with --connection-counts)")
         }
         _ => servers::in_turns(flag),
     }
 }
 
-/// As a part of 1.
+fn parse_factor(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a factor: write a number, as in 1.414 or 2"))
+}
+
+/// As a share from 0 to 1.
 fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
-    number.map(|percent| percent / 100.0).ok_or_else(|| "write it in percent, as in 5%".to_owned())
+    number.map(|percent| percent / 100.0).ok_or_else(|| "write a percentage, as in 5%".to_owned())
 }

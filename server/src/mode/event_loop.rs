@@ -3,17 +3,14 @@
 //! A loop shares nothing with the others while it echoes: one wait brings the events of all its connections, and each
 //! connection is visited on the loop's own thread, which costs one receive and one send.
 //!
-//! The loops share the listeners. Whoever is woken by a newcomer accepts, unless it is ahead of another loop by more
-//! than a little: then it knocks at the one that has the fewest, which accepts in its place. So connections spread
-//! evenly, however few loops were awake when they came, and none is ever handed over.
+//! The loops share the listeners. A new connection wakes one loop, which accepts. A loop that has over a sixteenth more
+//! connections than another one does not accept; it wakes the loop with the fewest connections instead. So connections
+//! spread evenly and never move.
 
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, OwnedFd},
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, PoisonError, RwLock, atomic::Ordering::SeqCst},
     thread,
     time::Instant,
 };
@@ -27,92 +24,85 @@ use slab::Slab;
 
 use super::{Mode, Serving, Threads};
 use crate::{
-    admission::{Accepted, Acceptor, Newcomer, REST},
-    deadlines::{Armed, Deadlines, Timed},
-    echo::{BUFFER_BYTES, Connection, Next, ShortRead, Sleeper},
-    listen::Listener,
-    readiness::{self, Events, Readiness},
-    service::Service,
-    session::End,
+    admission::{
+        acceptor::{Acceptor, Admitted, NextAccept},
+        listener::Listener,
+    },
+    connection::{
+        deadlines::{ArmedAt, Deadlines, Timed},
+        echo::{BUFFER_BYTES, Connection, Next, ShortRead, SleepOn},
+        readiness::{self, Events, Readiness},
+        session::End,
+    },
+    daemon::{service::Service, workers::Worker},
 };
 
 pub(super) const MODE: Mode = Mode {
     name: "event-loop",
     summary: "one readiness loop (epoll) per thread",
     threads: Threads::Workers,
+    connections_stay: true,
     start,
 };
 
-/// A loop runs echoes and log lines on its stack; the buffer is not there.
+/// Enough for an echo and a log line; the buffer is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// How many newcomers a loop accepts before its connections have their turn.
-const ACCEPTS_PER_TURN: usize = 64;
-
-/// What an event is about: a connection's key, or one of these.
+/// Event tokens. Every other token is a connection's key.
 const SHUTDOWN: u64 = u64::MAX;
-const ROOM: u64 = u64::MAX - 1;
+const FREED: u64 = u64::MAX - 1;
 const LISTENER: u64 = u64::MAX - 2;
-const KNOCK: u64 = u64::MAX - 3;
+const WAKE: u64 = u64::MAX - 3;
 
-/// What the loops share.
+/// The state that all loops share.
 struct Shared {
     service: Arc<Service>,
-    /// Gone once the drain has begun.
+    /// `None` once the drain has begun.
     acceptor: RwLock<Option<Acceptor>>,
-    doors: Vec<Door>,
+    handles: Vec<LoopHandle>,
 }
 
-/// What a loop shows to the others.
-struct Door {
-    connections: AtomicUsize,
-    /// Makes the loop accept.
-    knock: OwnedFd,
+/// The part of a loop that other loops see.
+struct LoopHandle {
+    worker: Arc<Worker>,
+    readiness: Arc<Readiness>,
+    /// An eventfd that makes the loop accept.
+    wake: OwnedFd,
 }
 
 struct Loop {
     shared: Arc<Shared>,
     number: usize,
-    readiness: Readiness,
+    worker: Arc<Worker>,
+    readiness: Arc<Readiness>,
     slots: Slab<Slot>,
-    /// Connections that have something to do without an event.
+    /// Connections that need a visit without an event.
     queue: VecDeque<usize>,
     deadlines: Deadlines,
-    accepting: Accepting,
+    next_accept: NextAccept,
     buffer: Box<[u8]>,
 }
 
-/// When the loop looks for newcomers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Accepting {
-    /// At the next event.
-    AtEvent,
-    /// Once its connections have had their turn.
-    Soon,
-    /// At this moment, or at an event.
-    Resting(Instant),
-}
-
-/// A connection's place in its loop.
+/// A connection of this loop.
 struct Slot {
     connection: Connection,
     short_read: ShortRead,
-    /// Whether its registration asks for writability, which it does from its first short write on.
-    asks_writable: bool,
-    /// Whether it is in the queue.
-    queued: bool,
-    armed: Armed,
+    /// Whether it is registered for writability, which happens at its first short write.
+    watches_writable: bool,
+    is_queued: bool,
+    armed_at: ArmedAt,
 }
 
 fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
     let threads = 0..service.config.threads;
-    let readinesses =
-        threads.clone().map(|_| readiness(&listeners, service)).collect::<anyhow::Result<Vec<_>>>()?;
-    let doors = threads.clone().map(|_| Door::new()).collect::<anyhow::Result<Vec<_>>>()?;
+    let handles = threads
+        .clone()
+        .map(|_| LoopHandle::new(readiness(&listeners, service)?, service))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let acceptor = RwLock::new(Some(Acceptor::new(service, listeners)));
-    let shared = Arc::new(Shared { service: Arc::clone(service), acceptor, doors });
-    for (number, readiness) in threads.zip(readinesses) {
-        let mut the_loop = Loop::new(number, readiness, &shared)?;
+    let shared = Arc::new(Shared { service: Arc::clone(service), acceptor, handles });
+    for number in threads {
+        let mut the_loop = Loop::new(number, &shared)?;
         thread::Builder::new()
             .name(format!("loop-{number}"))
             .stack_size(STACK_BYTES)
@@ -122,70 +112,79 @@ fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Ser
     Ok(Box::new(move || shared.service.wait_until_drained()))
 }
 
-/// One loop's epoll instance, which watches what all of them watch.
+/// One loop's epoll instance, with the descriptors that every loop watches.
 fn readiness(listeners: &[Listener], service: &Service) -> anyhow::Result<Readiness> {
     let readiness = Readiness::new()?;
     readiness.watch(service.shutdown.as_fd(), SHUTDOWN, false)?;
-    readiness.watch(service.places.room(), ROOM, false)?;
+    readiness.watch(service.connections.freed_event(), FREED, false)?;
     for listener in listeners {
-        // A newcomer wakes one loop and not all.
+        // Exclusive: a new connection wakes one loop and not all.
         readiness.watch(listener.as_fd(), LISTENER, true)?;
     }
     Ok(readiness)
 }
 
 impl Shared {
-    /// Whether this loop has so many more connections than another one that it should leave a newcomer to it. A
-    /// sixteenth is little: were it nothing, every second newcomer would have to be knocked for.
+    /// Whether this loop has so many more connections than another one that it should not accept. With less than a
+    /// sixteenth, nearly every second connection would wake a second loop.
     fn is_ahead(&self, number: usize) -> bool {
-        let fewest = self.doors.iter().map(|door| door.connections.load(SeqCst)).min().unwrap_or(0);
-        self.doors[number].connections.load(SeqCst) > fewest + fewest / 16
+        let fewest =
+            self.handles.iter().map(|handle| handle.worker.connections.load(SeqCst)).min().unwrap_or(0);
+        self.handles[number].worker.connections.load(SeqCst) > fewest + fewest / 16
     }
 
-    /// Has the loop accept that has the fewest connections.
-    fn knock(&self) {
-        let door = self.doors.iter().min_by_key(|door| door.connections.load(SeqCst));
-        // A full counter would have been a knock as well.
-        _ = rustix::io::write(&door.expect("there is a loop").knock, &1_u64.to_ne_bytes());
+    /// Makes the loop with the fewest connections accept.
+    fn wake_least_loaded(&self) {
+        let handle = self.handles.iter().min_by_key(|handle| handle.worker.connections.load(SeqCst));
+        // A write to a full counter fails, but then the loop is awake already.
+        _ = rustix::io::write(&handle.expect("there is a loop").wake, &1_u64.to_ne_bytes());
     }
 }
 
-impl Door {
-    fn new() -> anyhow::Result<Self> {
-        let knock =
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("cannot have an eventfd")?;
-        Ok(Self { connections: AtomicUsize::new(0), knock })
+impl LoopHandle {
+    fn new(readiness: Readiness, service: &Service) -> anyhow::Result<Self> {
+        let wake =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("cannot make an eventfd")?;
+        Ok(Self { worker: service.workers.add(), readiness: Arc::new(readiness), wake })
     }
 }
 
 impl Loop {
-    fn new(number: usize, readiness: Readiness, shared: &Arc<Shared>) -> anyhow::Result<Self> {
-        readiness.watch(shared.doors[number].knock.as_fd(), KNOCK, false)?;
+    fn new(number: usize, shared: &Arc<Shared>) -> anyhow::Result<Self> {
+        let readiness = Arc::clone(&shared.handles[number].readiness);
+        readiness.watch(shared.handles[number].wake.as_fd(), WAKE, false)?;
         Ok(Self {
             shared: Arc::clone(shared),
             number,
+            worker: Arc::clone(&shared.handles[number].worker),
             readiness,
             slots: Slab::new(),
             queue: VecDeque::new(),
             deadlines: Deadlines::default(),
-            accepting: Accepting::AtEvent,
+            next_accept: NextAccept::OnEvent,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         })
     }
 
-    /// What the thread does for as long as the process lives.
+    /// Runs until the process ends.
     fn run(&mut self) {
         let mut events = readiness::events();
+        let shared = Arc::clone(&self.shared);
+        let service = &shared.service;
+        self.worker.run_on_this_thread();
         loop {
-            if self.queue.is_empty() && self.accepting != Accepting::Soon {
-                self.readiness.wait(&mut events, self.next_deadline());
-            } else {
-                self.readiness.poll(&mut events);
-            }
-            // Before the events, so that one whose turn it is waits for no more than one round.
+            self.worker.wait(&service.workers, || {
+                if self.queue.is_empty() && self.next_accept != NextAccept::Soon {
+                    let until = self.next_deadline().into_iter().chain(service.watchdog_due()).min();
+                    self.readiness.wait(&mut events, until);
+                } else {
+                    self.readiness.poll(&mut events);
+                }
+            });
+            // Before the events, so that a queued connection waits for one round at most.
             for _ in 0..self.queue.len() {
                 if let Some(key) = self.queue.pop_front() {
-                    self.slots[key].queued = false;
+                    self.slots[key].is_queued = false;
                     self.visit(key);
                 }
             }
@@ -193,7 +192,7 @@ impl Loop {
             if self.next_deadline().is_some() {
                 self.time_out(Instant::now());
             }
-            if self.accepting == Accepting::Soon {
+            if self.next_accept == NextAccept::Soon {
                 self.accept();
             }
         }
@@ -203,12 +202,12 @@ impl Loop {
         for event in events.drain(..) {
             match event.data.u64() {
                 SHUTDOWN => self.drain(),
-                LISTENER | ROOM | KNOCK => self.accepting = Accepting::Soon,
+                LISTENER | FREED | WAKE => self.next_accept = NextAccept::Soon,
                 key => {
                     let key = key as usize;
-                    // One that ended in this round has no slot any more.
+                    // A connection that ended in this round has no slot.
                     let Some(slot) = self.slots.get_mut(key) else { continue };
-                    if readiness::may_leave_more(&event) {
+                    if readiness::short_read_may_leave_more(&event) {
                         slot.short_read = ShortRead::MayLeaveMore;
                     }
                     self.visit(key);
@@ -217,17 +216,17 @@ impl Loop {
         }
     }
 
-    /// Does what can be done at once for a connection.
+    /// Does all that is possible for a connection without waiting.
     fn visit(&mut self, key: usize) {
         let slot = &mut self.slots[key];
-        if slot.queued {
+        if slot.is_queued {
             return;
         }
-        match slot.connection.visit(&mut self.buffer, slot.short_read, Sleeper::Timer) {
+        match slot.connection.visit(&mut self.buffer, slot.short_read, SleepOn::Timer) {
             Next::Readable | Next::Sleep => {}
-            Next::Writable if slot.asks_writable => {}
-            Next::Writable => match self.readiness.ask_writable(&slot.connection.socket, key) {
-                Ok(()) => slot.asks_writable = true,
+            Next::Writable if slot.watches_writable => {}
+            Next::Writable => match self.readiness.watch_writable(&slot.connection.socket, key) {
+                Ok(()) => slot.watches_writable = true,
                 Err(error) => return self.end(key, End::Failed(error)),
             },
             Next::Turn => return self.enqueue(key),
@@ -237,50 +236,35 @@ impl Loop {
     }
 
     fn enqueue(&mut self, key: usize) {
-        self.slots[key].queued = true;
+        self.slots[key].is_queued = true;
         self.queue.push_back(key);
     }
 
     fn end(&mut self, key: usize, end: End) {
         self.slots.remove(key).connection.end(end);
-        self.door().connections.fetch_sub(1, SeqCst);
+        self.worker.connections.fetch_sub(1, SeqCst);
     }
 
-    fn door(&self) -> &Door {
-        &self.shared.doors[self.number]
-    }
-
-    /// Accepts from every listener until nobody is there, another loop should, or the connections should have their
-    /// turn.
+    /// Accepts a batch, unless another loop should accept.
     fn accept(&mut self) {
-        self.accepting = Accepting::AtEvent;
+        self.next_accept = NextAccept::OnEvent;
         let shared = Arc::clone(&self.shared);
         let acceptor = shared.acceptor.read().unwrap_or_else(PoisonError::into_inner);
         let Some(acceptor) = &*acceptor else { return };
-        let mut turns = 0..ACCEPTS_PER_TURN;
-        for listener in acceptor.in_turn() {
-            loop {
-                if shared.is_ahead(self.number) {
-                    return shared.knock();
-                }
-                if turns.next().is_none() {
-                    return self.accepting = Accepting::Soon;
-                }
-                match acceptor.accept(listener, SocketFlags::NONBLOCK) {
-                    Accepted::Newcomer(newcomer) => self.add(newcomer),
-                    Accepted::TurnedAway => {}
-                    Accepted::Nobody => break,
-                    // The event of room will tell.
-                    Accepted::Full => return,
-                    Accepted::Exhausted => return self.accepting = Accepting::Resting(Instant::now() + REST),
-                }
-            }
+        let (number, mut is_ahead) = (self.number, false);
+        let check = || {
+            is_ahead = shared.is_ahead(number);
+            is_ahead
+        };
+        self.next_accept = acceptor.accept_batch(check, |admitted| self.add(admitted));
+        if is_ahead {
+            shared.wake_least_loaded();
         }
     }
 
-    /// Takes a newcomer in. If its bytes are there already, its registration makes the first event.
-    fn add(&mut self, newcomer: Newcomer) {
-        let connection = Connection::new(newcomer);
+    /// Adds a connection. If it has sent bytes already, its registration makes the first event.
+    fn add(&mut self, admitted: Admitted) {
+        let connection = Connection::new(admitted);
         let entry = self.slots.vacant_entry();
         let key = entry.key();
         if let Err(error) = self.readiness.add(&connection.socket, key) {
@@ -288,42 +272,45 @@ impl Loop {
         }
         entry.insert(Slot {
             connection,
-            short_read: ShortRead::Empties,
-            asks_writable: false,
-            queued: false,
-            armed: Armed::default(),
+            short_read: ShortRead::MeansEmpty,
+            watches_writable: false,
+            is_queued: false,
+            armed_at: ArmedAt::default(),
         });
-        self.door().connections.fetch_add(1, SeqCst);
+        self.worker.connections.fetch_add(1, SeqCst);
         self.arm(key);
     }
 
-    /// The shutdown has begun: has every connection finish what it has received. The first loop that gets here accepts
-    /// for the last time, so that no loop which is busy keeps the listeners open.
+    /// Begins the drain of every connection. The first loop that gets here accepts for the last time, so no busy loop keeps
+    /// the listeners open.
     fn drain(&mut self) {
         let acceptor = self.shared.acceptor.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(acceptor) = acceptor {
-            for newcomer in acceptor.accept_last(SocketFlags::NONBLOCK) {
-                self.add(newcomer);
+            for handle in &self.shared.handles {
+                acceptor.listeners().for_each(|listener| handle.readiness.unwatch(listener));
+            }
+            for admitted in acceptor.accept_last(SocketFlags::NONBLOCK) {
+                self.add(admitted);
             }
         }
         let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             let slot = &mut self.slots[key];
-            if slot.connection.echo.drain() && !slot.queued {
+            if slot.connection.echo.drain() && !slot.is_queued {
                 self.enqueue(key);
             }
         }
     }
 
-    /// Wakes or ends connections whose deadline has passed, and accepts again after a rest.
+    /// Wakes or ends connections whose deadline has passed, and ends a pause in accepting.
     fn time_out(&mut self, now: Instant) {
-        if matches!(self.accepting, Accepting::Resting(until) if until <= now) {
-            self.accepting = Accepting::Soon;
+        if matches!(self.next_accept, NextAccept::At(moment) if moment <= now) {
+            self.next_accept = NextAccept::Soon;
         }
         while let Some(key) = self.deadlines.take_due(&mut self.slots, now) {
             let slot = &mut self.slots[key];
-            if slot.queued {
-                // Its visit arms it again.
+            if slot.is_queued {
+                // Its visit sets the deadline again.
                 continue;
             }
             match slot.connection.time_out(now) {
@@ -340,11 +327,11 @@ impl Loop {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let resting = match self.accepting {
-            Accepting::Resting(until) => Some(until),
-            _ => None,
+        let next_accept = match self.next_accept {
+            NextAccept::At(moment) => Some(moment),
+            NextAccept::OnEvent | NextAccept::Soon => None,
         };
-        resting.into_iter().chain(self.deadlines.next()).min()
+        next_accept.into_iter().chain(self.deadlines.next()).min()
     }
 }
 
@@ -353,7 +340,7 @@ impl Timed for Slot {
         self.connection.echo.deadline()
     }
 
-    fn armed(&mut self) -> &mut Armed {
-        &mut self.armed
+    fn armed_at(&mut self) -> &mut ArmedAt {
+        &mut self.armed_at
     }
 }

@@ -1,26 +1,23 @@
-//! Completions instead of readiness: one io_uring per thread. The kernel accepts and receives by itself, as long as
-//! nothing keeps it from it, and one system call submits every send of a round and waits for what comes next.
+//! Completions instead of readiness, with one io_uring per thread. The kernel accepts and receives on its own. One system
+//! call submits every send of a round and waits for the next completions.
 //!
-//! A connection's receive is asked for once (multishot) and goes on until it is cancelled. That gives no backpressure by
-//! itself: as soon as a client does not take its echo at once, or sends far more in one round than fits in one block of
-//! memory, its receive is cancelled, what came meanwhile waits in the connection's inbox, and from then on it receives
-//! once for each time that its client has taken everything. What one connection may keep is so bounded by the blocks
-//! that are lent to the kernel before the cancellation takes effect, and by one buffer later on.
+//! A connection's receive is multishot: one request, many completions. That gives no backpressure. So the mode cancels it
+//! as soon as a client does not read its echo at once, or sends far more in one round than fits in a block of memory. What
+//! arrived meanwhile waits in the connection's inbox. From then on, each receive is a single request, made when everything
+//! is sent. So a connection holds at most the blocks lent to the kernel before the cancellation takes effect, and one
+//! buffer later.
 //!
-//! A round is: wait, settle the sends that were short, look at what came, submit sends with the next wait. A connection
-//! has one send at most in each round, so that its bytes stay in order. Nothing that a send may still read is touched,
-//! and no connection ends, before the wait after it.
+//! A round waits, handles the sends that were short, handles the other completions, and submits sends with the next wait. A
+//! connection has at most one send in a round, which keeps its bytes in order. Until the wait after a send, the mode does
+//! not touch its bytes and the connection does not end.
 //!
-//! The first thread accepts, and gives each newcomer to the thread with the fewest connections.
+//! The first thread accepts, and assigns each connection to the thread with the fewest connections.
 
 use std::{
     collections::VecDeque,
     mem,
     os::fd::{AsFd, RawFd},
-    sync::{
-        Arc, Barrier, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Barrier, Mutex, PoisonError, atomic::Ordering::SeqCst},
     thread,
     time::Instant,
 };
@@ -31,101 +28,86 @@ use slab::Slab;
 
 use super::{Mode, Serving, Threads};
 use crate::{
-    admission::{Acceptor, Newcomer},
-    deadlines::{Armed, Deadlines, Timed},
-    echo::{BUFFER_BYTES, Connection, Next, Received, Sleeper},
-    listen::Listener,
-    service::Service,
-    session::End,
-    work::Work,
+    admission::{
+        acceptor::{Acceptor, Admitted},
+        listener::Listener,
+    },
+    connection::{
+        deadlines::Deadlines,
+        echo::{BUFFER_BYTES, Connection, Next, Received, SleepOn},
+        session::End,
+        work::Work,
+    },
+    daemon::{service::Service, workers::Worker},
 };
 
-mod reception;
-mod refusal;
-// A ring cannot be had without: the kernel reads and writes memory that it was lent, behind every borrow's back.
+mod accepting;
+// The kernel reads and writes memory that Rust's borrow checker cannot see it use.
 #[allow(unsafe_code)]
 mod ring;
+mod slot;
+mod unavailable;
 
-use reception::Reception;
+use accepting::RingAcceptor;
 use ring::{Chunk, Completion, Request, Ring, Until};
+use slot::{Receive, Slot};
 
 pub(super) const MODE: Mode = Mode {
     name: "io-uring",
     summary: "completions: one io_uring per thread (Linux 6.12; Docker's default profile denies it)",
     threads: Threads::Workers,
+    connections_stay: true,
     start,
 };
 
-/// A thread runs echoes and log lines on its stack; the blocks are not there.
+/// Enough for an echo and a log line; the blocks are on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// What is more than the rest of a message: the connection had better receive once for each time.
+/// A second chunk in one round that is longer than this is no rest of a message: the client sends in bulk, and its multishot
+/// receive is cancelled.
 const BULK_BYTES: usize = BUFFER_BYTES / 2;
 
-/// The descriptors that a ring watches beside sockets.
-const SHUTDOWN: usize = 0;
-const ROOM: usize = 1;
+/// The initial capacity of the slots. An allocation of this size has its own mapping: unused pages cost nothing, and it grows
+/// by remapping. A smaller one would be copied when it grows, and the allocator would keep its old pages.
+const SLOTS_AT_FIRST: usize = 4096;
 
-/// What the threads share.
+/// The numbers of the watched descriptors that are not sockets.
+const SHUTDOWN: usize = 0;
+const FREED: usize = 1;
+
+/// The state that all threads share.
 struct Shared {
     service: Arc<Service>,
-    doors: Vec<Door>,
-    /// Messages can be sent once all rings are enabled.
+    handles: Vec<RingHandle>,
+    /// A ring takes messages once it is enabled, so each thread waits for all rings.
     enabled: Barrier,
 }
 
-/// What a thread shows to the one that accepts.
-struct Door {
-    connections: AtomicUsize,
-    newcomers: Mutex<Vec<Newcomer>>,
+/// The part of a thread that the accepting thread sees.
+struct RingHandle {
+    worker: Arc<Worker>,
+    /// Connections that the thread has not added yet.
+    assigned: Mutex<Vec<Admitted>>,
     ring: RawFd,
 }
 
 struct Loop {
     shared: Arc<Shared>,
     number: usize,
+    worker: Arc<Worker>,
     ring: Ring,
     slots: Slab<Slot>,
     /// This round's sends.
     sends: Vec<Send>,
     round: u32,
-    /// Connections that have something to do without a completion.
+    /// Connections that have work without a completion.
     queue: VecDeque<usize>,
     deadlines: Deadlines,
-    /// The first thread's.
-    reception: Option<Reception>,
+    /// Only in the first thread, until it has accepted for the last time.
+    acceptor: Option<RingAcceptor>,
 }
 
-/// A connection's place in its thread.
-struct Slot {
-    connection: Connection,
-    /// What was received while something else had to be sent or slept first.
-    inbox: Vec<u8>,
-    armed: Armed,
-    /// The round of its last send.
-    sent_in: u32,
-    receive: Receive,
-    /// Whether it receives once for each time, and not until cancelled: its client has been slow, or it sleeps.
-    receives_once: bool,
-    /// Whether it has been asked when the client has taken something.
-    watches_writable: bool,
-    /// Whether it is in the queue.
-    queued: bool,
-    /// Whether the client has shut its side down.
-    at_end: bool,
-    /// How it ends, once nothing that was asked for it is left unanswered.
-    ending: Option<End>,
-}
-
-/// A connection's receive.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Receive {
-    Idle,
-    Asked,
-    Cancelled,
-}
-
-/// What is sent with the next wait.
+/// A send that is submitted with the next wait.
 struct Send {
     key: usize,
     chunk: Chunk,
@@ -136,12 +118,12 @@ fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Ser
     let rings = (0..service.config.threads).map(|_| Ring::new()).collect::<Result<Vec<_>, _>>()?;
     let shared = Arc::new(Shared {
         service: Arc::clone(service),
-        doors: rings.iter().map(Door::new).collect(),
+        handles: rings.iter().map(|ring| RingHandle::new(ring, service)).collect(),
         enabled: Barrier::new(rings.len()),
     });
-    let mut reception = Some(Reception::new(Acceptor::new(service, listeners)));
+    let mut acceptor = Some(RingAcceptor::new(Acceptor::new(service, listeners)));
     for (number, ring) in rings.into_iter().enumerate() {
-        let mut the_loop = Loop::new(number, ring, reception.take(), &shared);
+        let mut the_loop = Loop::new(number, ring, acceptor.take(), &shared);
         thread::Builder::new()
             .name(format!("ring-{number}"))
             .stack_size(STACK_BYTES)
@@ -152,44 +134,47 @@ fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Ser
 }
 
 impl Shared {
-    /// The thread that has the fewest connections.
-    fn least(&self) -> usize {
-        let counts = self.doors.iter().map(|door| door.connections.load(SeqCst));
+    /// The thread with the fewest connections.
+    fn least_loaded(&self) -> usize {
+        let counts = self.handles.iter().map(|handle| handle.worker.connections.load(SeqCst));
         counts.enumerate().min_by_key(|(_, count)| *count).expect("there is a thread").0
     }
 }
 
-impl Door {
-    fn new(ring: &Ring) -> Self {
-        Self { connections: AtomicUsize::new(0), newcomers: Mutex::default(), ring: ring.descriptor() }
+impl RingHandle {
+    fn new(ring: &Ring, service: &Service) -> Self {
+        Self { worker: service.workers.add(), assigned: Mutex::default(), ring: ring.descriptor() }
     }
 }
 
 impl Loop {
-    fn new(number: usize, ring: Ring, reception: Option<Reception>, shared: &Arc<Shared>) -> Self {
+    fn new(number: usize, ring: Ring, acceptor: Option<RingAcceptor>, shared: &Arc<Shared>) -> Self {
         Self {
             shared: Arc::clone(shared),
             number,
+            worker: Arc::clone(&shared.handles[number].worker),
             ring,
-            slots: Slab::new(),
+            slots: Slab::with_capacity(SLOTS_AT_FIRST),
             sends: Vec::new(),
             round: 0,
             queue: VecDeque::new(),
             deadlines: Deadlines::default(),
-            reception,
+            acceptor,
         }
     }
 
-    /// What the thread does for as long as the process lives.
+    /// Runs until the process ends.
     fn run(&mut self) {
         self.ring.enable();
-        self.shared.enabled.wait();
+        let shared = Arc::clone(&self.shared);
+        shared.enabled.wait();
+        self.worker.run_on_this_thread();
         self.ring.watch(self.shared.service.shutdown.as_fd(), SHUTDOWN);
-        self.ask_for_newcomers();
+        self.request_connections();
         let mut completions = Vec::new();
         loop {
             let until = self.until();
-            self.ring.wait(&mut completions, until);
+            self.worker.wait(&shared.service.workers, || self.ring.wait(&mut completions, until));
             self.settle_sends(&completions);
             self.ring.take_back_blocks();
             for completion in completions.drain(..) {
@@ -198,8 +183,8 @@ impl Loop {
             if self.next_deadline().is_some() {
                 self.time_out(Instant::now());
             }
-            if self.reception.is_some() {
-                self.receive_newcomers();
+            if self.acceptor.is_some() {
+                self.accept();
             }
             for _ in 0..self.queue.len() {
                 if let Some(key) = self.queue.pop_front() {
@@ -211,15 +196,16 @@ impl Loop {
     }
 
     fn until(&self) -> Until {
-        let is_busy = !self.queue.is_empty() || self.reception.as_ref().is_some_and(Reception::is_busy);
-        match self.next_deadline() {
+        let is_busy = !self.queue.is_empty() || self.acceptor.as_ref().is_some_and(RingAcceptor::is_busy);
+        let deadlines = self.next_deadline().into_iter().chain(self.shared.service.watchdog_due());
+        match deadlines.min() {
             _ if is_busy => Until::Now,
             Some(deadline) => Until::At(deadline),
-            None => Until::Answered,
+            None => Until::Completion,
         }
     }
 
-    /// The last round's sends are over: looks after those that were short.
+    /// Handles the sends of the last round that were short or failed. The others are complete.
     fn settle_sends(&mut self, completions: &[Completion]) {
         for completion in completions {
             let Completion::SendFailed { index, result } = completion else { continue };
@@ -231,7 +217,10 @@ impl Loop {
                     slot.connection.echo.keep_unsent(self.ring.bytes(&unsent));
                     self.enqueue(key);
                 }
-                Err(error) => self.end(key, End::Failed(error)),
+                Err(error) => {
+                    slot.connection.echo.note_unsent(chunk.len());
+                    self.end(key, End::Failed(error));
+                }
             }
         }
         self.sends.clear();
@@ -247,26 +236,26 @@ impl Loop {
                 self.enqueue(key);
             }
             Completion::Accepted { listener, result, more } => self.handle_accepted(listener, result, more),
-            Completion::Newcomers { listener } => {
-                let reception = self.reception.as_mut().expect("only this thread accepts");
-                reception.note_newcomers(listener);
+            Completion::ListenerReadable { listener } => {
+                let acceptor = self.acceptor.as_mut().expect("only this thread accepts");
+                acceptor.note_readable(listener);
             }
             Completion::Readable { number: SHUTDOWN } => self.drain(),
             Completion::Readable { .. } => {
-                self.shared.service.places.reset_room();
-                // Room for newcomers is still announced when the drain has closed the reception.
-                if let Some(reception) = &mut self.reception {
-                    reception.note_room();
+                self.shared.service.connections.reset_freed_event();
+                // A release is still reported after the last accept.
+                if let Some(acceptor) = &mut self.acceptor {
+                    acceptor.note_freed();
                 }
             }
             Completion::Message => {
-                let door = &self.shared.doors[self.number];
-                let newcomers =
-                    mem::take(&mut *door.newcomers.lock().unwrap_or_else(PoisonError::into_inner));
-                newcomers.into_iter().for_each(|newcomer| self.add(newcomer));
+                let handle = self.handle_of_this_loop();
+                let assigned =
+                    mem::take(&mut *handle.assigned.lock().unwrap_or_else(PoisonError::into_inner));
+                assigned.into_iter().for_each(|admitted| self.add(admitted));
             }
             Completion::MessageFailed { thread } => {
-                let descriptor = self.shared.doors[thread].ring;
+                let descriptor = self.shared.handles[thread].ring;
                 self.ring.message(descriptor, thread);
             }
         }
@@ -285,12 +274,12 @@ impl Loop {
                 goes_on = false;
             }
             Ok(chunk) => self.handle_bytes(key, chunk),
-            // It is asked for again, in the order of those who found none.
+            // The receive is requested again, after those of earlier connections that found no block.
             Err(Errno::NOBUFS) => self.ring.lend_more(self.sends.len()),
             Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return self.end(key, End::Failed(error)),
         }
-        // Where the echo could not be sent, the connection may have ended already.
+        // A connection whose echo could not be sent may have ended already.
         if !goes_on && self.slots.contains(key) {
             self.enqueue(key);
         }
@@ -299,13 +288,26 @@ impl Loop {
     fn handle_bytes(&mut self, key: usize, chunk: Chunk) {
         let slot = &mut self.slots[key];
         let bytes = self.ring.bytes(&chunk);
-        if slot.waits() {
-            slot.inbox.extend_from_slice(bytes);
+        if slot.connection.echo.awaits_header() {
+            let Connection { socket, echo } = &mut slot.connection;
+            return match echo.receive_header(socket.as_fd(), bytes, SleepOn::Timer) {
+                Next::End(end) => self.end(key, end),
+                Next::Sleep => self.arm(key),
+                _ => self.enqueue(key),
+            };
+        }
+        if slot.must_use_inbox() {
+            slot.inbox.get_or_insert_default().bytes.extend_from_slice(bytes);
             return self.enqueue(key);
         }
-        match slot.connection.echo.receive(bytes, Sleeper::Timer) {
+        match slot.connection.echo.receive(bytes, SleepOn::Timer) {
             Received::Discard => {}
-            // After long work, the echo does not wait for the others' work as well.
+            // The next step sends it, together with the half-close if it is the last reply.
+            Received::Send if slot.connection.echo.is_draining() => {
+                slot.connection.echo.keep(bytes);
+                self.enqueue(key);
+            }
+            // After long work, the echo is sent at once: it must not wait for the work of other connections.
             Received::Send if self.shared.service.config.work.holds_the_thread() => {
                 let Connection { socket, echo } = &mut slot.connection;
                 match echo.send_or_keep(socket.as_fd(), bytes) {
@@ -324,7 +326,7 @@ impl Loop {
                 if last.is_some_and(|last| last.chunk.extend(&chunk)) {
                     slot.connection.echo.note_sent(chunk.len());
                 } else {
-                    // The rest of a message that did not fit in its block, or bytes without end.
+                    // The rest of a message that did not fit in its block, or bulk data.
                     slot.connection.echo.keep(bytes);
                     if chunk.len() > BULK_BYTES {
                         self.pause(key);
@@ -336,18 +338,18 @@ impl Loop {
         }
     }
 
-    /// Does what can be done for a connection without waiting, and asks for what it has to wait for.
+    /// Does all that is possible for a connection without waiting, and requests what it waits for.
     fn go_on(&mut self, key: usize) {
         let slot = &mut self.slots[key];
-        slot.queued = false;
+        slot.is_queued = false;
         if slot.sent_in == self.round {
-            // Its bytes are on their way. What follows has to wait for the wait.
+            // Its send is submitted with the next wait, and the next step must follow that.
             return self.enqueue(key);
         }
         if slot.ending.is_some() {
             return self.finish(key);
         }
-        match slot.work_off() {
+        match slot.send_pending() {
             Some(Next::Sleep) => {
                 self.pause(key);
                 return self.arm(key);
@@ -364,11 +366,11 @@ impl Loop {
         }
         let Connection { socket, echo } = &mut slot.connection;
         if slot.at_end {
-            let end = echo.client_done();
+            let end = echo.end_of_stream();
             return self.end(key, end);
         }
         if slot.receive == Receive::Idle {
-            slot.receive = Receive::Asked;
+            slot.receive = Receive::Pending;
             match slot.receives_once {
                 true => self.ring.receive_once(socket.as_fd(), key, BUFFER_BYTES),
                 false => self.ring.receive(socket.as_fd(), key),
@@ -380,17 +382,17 @@ impl Loop {
         self.arm(key);
     }
 
-    /// Receives nothing more until the connection goes on.
+    /// Cancels the multishot receive. From now on, the connection receives one request at a time.
     fn pause(&mut self, key: usize) {
         let slot = &mut self.slots[key];
-        if slot.receive == Receive::Asked && !slot.receives_once {
+        if slot.receive == Receive::Pending && !slot.receives_once {
             slot.receive = Receive::Cancelled;
             self.ring.cancel(Request::Receive(key));
         }
         slot.receives_once = true;
     }
 
-    /// Ends a connection as soon as nothing that was asked for it is left unanswered.
+    /// Ends a connection as soon as none of its requests is pending.
     fn end(&mut self, key: usize, end: End) {
         let slot = &mut self.slots[key];
         if slot.ending.is_some() {
@@ -399,12 +401,12 @@ impl Loop {
         slot.ending = Some(end);
         if slot.receive == Receive::Idle
             && !slot.watches_writable
-            && !slot.queued
+            && !slot.is_queued
             && slot.sent_in != self.round
         {
             return self.finish(key);
         }
-        if slot.receive == Receive::Asked {
+        if slot.receive == Receive::Pending {
             slot.receive = Receive::Cancelled;
             self.ring.cancel(Request::Receive(key));
         }
@@ -414,18 +416,18 @@ impl Loop {
         self.enqueue(key);
     }
 
-    /// The connection is to end: it does, unless an answer is awaited.
+    /// Ends a connection with [`Slot::ending`], unless one of its requests is pending.
     fn finish(&mut self, key: usize) {
         let slot = &self.slots[key];
         if slot.receive == Receive::Idle && !slot.watches_writable {
             let Slot { connection, ending, .. } = self.slots.remove(key);
-            connection.end(ending.expect("it is to end"));
-            self.door().connections.fetch_sub(1, SeqCst);
+            connection.end(ending.expect("the caller has set it"));
+            self.worker.connections.fetch_sub(1, SeqCst);
         }
     }
 
     fn enqueue(&mut self, key: usize) {
-        if !mem::replace(&mut self.slots[key].queued, true) {
+        if !mem::replace(&mut self.slots[key].is_queued, true) {
             self.queue.push_back(key);
         }
     }
@@ -436,35 +438,25 @@ impl Loop {
         }
     }
 
-    fn door(&self) -> &Door {
-        &self.shared.doors[self.number]
+    fn handle_of_this_loop(&self) -> &RingHandle {
+        &self.shared.handles[self.number]
     }
 
-    /// Takes a newcomer in that has been counted at this door already.
-    fn add(&mut self, newcomer: Newcomer) {
-        let mut connection = Connection::new(newcomer);
+    /// Adds a connection that this thread's handle has counted already.
+    fn add(&mut self, admitted: Admitted) {
+        let mut connection = Connection::new(admitted);
         let service = &self.shared.service;
         if service.shutdown.begun().is_some() {
             connection.echo.drain();
         }
-        let key = self.slots.insert(Slot {
-            connection,
-            inbox: Vec::new(),
-            armed: Armed::default(),
-            sent_in: self.round.wrapping_sub(1),
-            receive: Receive::Idle,
-            receives_once: matches!(service.config.work, Work::Sleep(_)),
-            watches_writable: false,
-            queued: false,
-            at_end: false,
-            ending: None,
-        });
+        let sleeps = matches!(service.config.work, Work::Sleep(_));
+        let key = self.slots.insert(Slot::new(connection, self.round.wrapping_sub(1), sleeps));
         self.enqueue(key);
     }
 
-    /// The shutdown has begun: nobody new is asked for, and every connection finishes what it has received.
+    /// Begins the drain: stops accepting, and has every connection finish what it has received.
     fn drain(&mut self) {
-        self.begin_to_close_reception();
+        self.cancel_accepting();
         let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
         for key in keys {
             if self.slots[key].connection.echo.drain() {
@@ -473,15 +465,15 @@ impl Loop {
         }
     }
 
-    /// Wakes or ends connections whose deadline has passed, and accepts again after a rest.
+    /// Wakes or ends connections whose deadline has passed, and ends a pause in accepting.
     fn time_out(&mut self, now: Instant) {
-        if let Some(reception) = &mut self.reception {
-            reception.time_out(now);
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.end_pause(now);
         }
         while let Some(key) = self.deadlines.take_due(&mut self.slots, now) {
             let slot = &mut self.slots[key];
-            if slot.queued || slot.ending.is_some() {
-                // It is armed again when it goes on.
+            if slot.is_queued || slot.ending.is_some() {
+                // Its next step sets the deadline again.
                 continue;
             }
             match slot.connection.time_out(now) {
@@ -498,41 +490,7 @@ impl Loop {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let resting = self.reception.as_ref().and_then(Reception::rests_until);
-        resting.into_iter().chain(self.deadlines.next()).min()
-    }
-}
-
-impl Slot {
-    /// Whether something else comes before what it receives.
-    fn waits(&self) -> bool {
-        !self.inbox.is_empty() || self.connection.echo.keeps()
-    }
-
-    /// Sends what is kept, and what is in the inbox after it: `None` when nothing is left.
-    fn work_off(&mut self) -> Option<Next> {
-        let Connection { socket, echo } = &mut self.connection;
-        if let Some(next) = echo.flush(socket.as_fd()) {
-            return Some(next);
-        }
-        if self.inbox.is_empty() {
-            return None;
-        }
-        let mut bytes = mem::take(&mut self.inbox);
-        match echo.receive(&mut bytes, Sleeper::Timer) {
-            Received::Discard => None,
-            Received::Send => echo.send_or_keep(socket.as_fd(), &bytes),
-            Received::Sleep => Some(Next::Sleep),
-        }
-    }
-}
-
-impl Timed for Slot {
-    fn deadline(&self) -> Option<Instant> {
-        self.connection.echo.deadline()
-    }
-
-    fn armed(&mut self) -> &mut Armed {
-        &mut self.armed
+        let pause = self.acceptor.as_ref().and_then(RingAcceptor::paused_until);
+        pause.into_iter().chain(self.deadlines.next()).min()
     }
 }

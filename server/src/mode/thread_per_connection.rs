@@ -1,8 +1,8 @@
 //! A thread for each connection, which waits in a blocking read: the simplest model.
 //!
-//! A blocked read cannot be told to drain, and need not be: the acceptor's thread half-closes an idle connection
-//! from outside, and its thread stays where it is until the client's end wakes it. It must not do so while the thread
-//! has just received something, so it looks whether the thread is asleep in its read.
+//! The drain does not interrupt a blocked read. The acceptor's thread half-closes each idle connection, and the
+//! connection's thread stays in its read until the client's end. A connection is idle only if its thread is asleep in the
+//! read: an awake thread may have received bytes that it has not echoed yet.
 
 use std::{
     fs, io,
@@ -25,98 +25,109 @@ use slab::Slab;
 
 use super::{Mode, Serving, Threads};
 use crate::{
-    admission::{Acceptor, Newcomer},
-    config::WhenFull,
-    listen::Listener,
-    service::Service,
-    session::{End, Session},
+    admission::{
+        acceptor::{Acceptor, Admitted},
+        listener::Listener,
+        proxy_header,
+        refusal::Refusal,
+    },
+    connection::{
+        echo::{has_bytes, send_flags},
+        grace::Grace,
+        session::{End, Session},
+    },
+    daemon::{config::WhenFull, service::Service, workers::Workers},
 };
 
 pub(super) const MODE: Mode = Mode {
     name: "thread-per-connection",
     summary: "a blocking read in a thread of its own, with a small stack",
     threads: Threads::PerConnection,
+    connections_stay: false,
     start,
 };
 
-/// The buffer that each thread begins with, on its stack: most messages are small, and the pages of a large frame
-/// are touched when it is entered.
+/// The first buffer of each thread. It is on the stack, and small: most messages are, and entering a function with a large
+/// frame touches all pages of the frame.
 const SMALL_BUFFER_BYTES: usize = 2 * 1024;
 
-/// The buffer of a thread whose client has once sent more than the small one holds.
+/// The buffer of a thread whose client has filled the small one.
 const LARGE_BUFFER_BYTES: usize = 64 * 1024;
 
-/// The stack in bytes: the small buffer, and what a log line needs to be formatted.
+/// The stack in bytes: enough for the small buffer and for formatting a log line.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// The connections, so that the drain finds them.
+/// All connections, for the drain.
 type Registry = Mutex<Slab<Arc<Connection>>>;
 
 struct Connection {
     socket: OwnedFd,
     /// One of the constants below.
     stage: AtomicU8,
-    /// Its thread's id; 0 until it runs.
+    /// The id of its thread; 0 until the thread runs.
     thread: AtomicI32,
-    /// Here until the thread takes it. Its place must not be given to another before the socket is closed.
+    /// `None` once the thread has taken it. Its drop counts the connection as ended, so it must follow the socket's drop.
     session: Mutex<Option<Session>>,
 }
 
-/// The connection's thread waits for bytes, or is about to: the drain may claim the connection.
+/// The connection's thread waits for bytes, or is about to. The drain may claim the connection.
 const WAITING: u8 = 0;
-/// Its thread has bytes to echo: nobody else touches the connection.
+/// Its thread may have bytes to echo. Only this thread uses the connection.
 const BUSY: u8 = 1;
-/// The drain looks whether the thread is asleep. The thread waits for its answer.
+/// The drain checks whether the thread is asleep. The thread waits for the result.
 const CLAIMED: u8 = 2;
-/// The drain has half-closed the connection. What the client still sends is thrown away.
+/// The drain has half-closed the connection. The thread discards the bytes that the client still sends.
 const HALF_CLOSED: u8 = 3;
 
-/// How long the drain rests before it looks again at threads that were awake.
-const DRAIN_REST: Duration = Duration::from_millis(1);
+/// How long the drain waits before it checks again the threads that were awake.
+const DRAIN_RETRY: Duration = Duration::from_millis(1);
 
 fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
     let (acceptor, service) = (Acceptor::new(service, listeners), Arc::clone(service));
     Ok(Box::new(move || {
         let registry = Arc::default();
-        acceptor.run(SocketFlags::empty(), |acceptor, newcomer| {
-            start_or_wait(Connection::new(newcomer), &registry, acceptor, &service);
+        acceptor.run(SocketFlags::empty(), |acceptor, admitted| {
+            start_or_wait(Connection::new(admitted), &registry, acceptor, &service);
         });
+        // The threads that receive a request meanwhile end their connections themselves.
+        service.wait_for_grace_end();
         drain(&registry, &service);
         service.wait_until_drained();
     }))
 }
 
-/// Half-closes every idle connection. The threads of the others see the shutdown themselves.
+/// Half-closes every idle connection. The threads of the other connections see the shutdown themselves.
 fn drain(registry: &Registry, service: &Service) {
-    let mut left: Vec<_> = lock(registry).iter().map(|(_, connection)| Arc::clone(connection)).collect();
+    let mut awake: Vec<_> = lock(registry).iter().map(|(_, connection)| Arc::clone(connection)).collect();
     let deadline = service.drain_deadline().expect("the shutdown has begun");
     loop {
-        left.retain(|connection| !connection.drain());
-        if left.is_empty() || Instant::now() >= deadline {
+        awake.retain(|connection| !connection.drain());
+        if awake.is_empty() || Instant::now() >= deadline {
             return;
         }
-        thread::sleep(DRAIN_REST);
+        thread::sleep(DRAIN_RETRY);
     }
 }
 
-/// Starts the connection's thread. Where there is none to be had, the server is full.
+/// Starts the connection's thread. If the system has no thread left, this waits for one or refuses the connection, as
+/// `--when-full` says.
 fn start_or_wait(
     mut connection: Arc<Connection>,
     registry: &Arc<Registry>,
     acceptor: &Acceptor,
     service: &Service,
 ) {
-    while let Err((back, error)) = start_thread(connection, registry) {
-        acceptor.exhausted(error, "cannot start a thread: raise the limits on threads");
+    while let Err((returned, error)) = start_thread(connection, registry) {
+        acceptor.out_of_resources(error, "cannot start a thread: raise the limits on threads");
         if service.config.when_full == WhenFull::Reject || service.shutdown.begun().is_some() {
-            return acceptor.turn_away("no thread");
+            return acceptor.refuse(Refusal::NoThread);
         }
-        acceptor.rest();
-        connection = back;
+        acceptor.pause();
+        connection = returned;
     }
 }
 
-/// Starts the connection's thread. Without one, the connection comes back.
+/// Starts the connection's thread. On failure, returns the connection.
 fn start_thread(
     connection: Arc<Connection>,
     registry: &Arc<Registry>,
@@ -126,10 +137,12 @@ fn start_thread(
         let (connection, registry) = (Arc::clone(&connection), Arc::clone(registry));
         move || {
             let mut session = lock(&connection.session).take().expect("only this thread takes the session");
+            let this_thread = session.service().workers.enter();
             let end = connection.serve(&mut session);
             session.end(end, connection.socket.as_fd());
             lock(&registry).remove(key);
             drop(connection);
+            drop(this_thread);
             drop(session);
         }
     };
@@ -143,26 +156,26 @@ fn start_thread(
 }
 
 impl Connection {
-    fn new(newcomer: Newcomer) -> Arc<Self> {
+    fn new(admitted: Admitted) -> Arc<Self> {
         Arc::new(Self {
-            socket: newcomer.socket,
+            socket: admitted.socket,
             stage: AtomicU8::new(BUSY),
             thread: AtomicI32::new(0),
-            session: Mutex::new(Some(newcomer.session)),
+            session: Mutex::new(Some(admitted.session)),
         })
     }
 
-    /// Half-closes the connection if it is idle: its thread is asleep in the read, and nothing is there to be
-    /// read. False if that cannot be told yet, because the thread is awake.
+    /// Half-closes the connection if it is idle: its thread is asleep in the read, and there are no bytes to read. Returns
+    /// false if the drain must check again, because the thread is awake.
     fn drain(&self) -> bool {
         if self.stage.compare_exchange(WAITING, CLAIMED, SeqCst, SeqCst).is_err() {
             return true;
         }
-        // A thread that has received something but not taken over yet is awake: it cannot sleep in between.
+        // A thread that has received bytes stays awake until it leaves the stage WAITING.
         let is_idle = is_asleep(self.thread.load(SeqCst))
             && ioctl_fionread(&self.socket).is_ok_and(|unread| unread == 0);
         if is_idle {
-            // Where it fails the client is gone, which wakes the thread as well.
+            // It fails only if the client is gone, which wakes the thread as well.
             _ = shutdown(&self.socket, ShutdownHow::Write);
         }
         self.stage.store(if is_idle { HALF_CLOSED } else { WAITING }, SeqCst);
@@ -173,8 +186,8 @@ impl Connection {
     fn serve(&self, session: &mut Session) -> End {
         let service = Arc::clone(session.service());
         if let Some(idle_timeout) = service.config.idle_timeout {
-            // The kernel keeps the time: a read that has waited for so long fails with AGAIN (socket(7)). Its
-            // timeouts are in microseconds, and 0 is none.
+            // The kernel watches the timeout: the read fails with AGAIN (socket(7), SO_RCVTIMEO). Its unit is a
+            // microsecond, and 0 means no timeout.
             let timeout = Some(idle_timeout.max(Duration::from_micros(1)));
             if let Err(error) = sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Recv, timeout) {
                 return End::Failed(error);
@@ -182,28 +195,50 @@ impl Connection {
         }
         self.thread.store(gettid().as_raw_nonzero().get(), SeqCst);
         let mut buffer = Buffer::new();
+        match self.receive_header(&mut buffer, session, &service) {
+            Ok(0) => {}
+            Ok(received) if service.shutdown.begun().is_some() => {
+                return self.finish(Some(received), &mut buffer, session);
+            }
+            Ok(received) => {
+                let bytes = buffer.received(received);
+                process(bytes, session);
+                if let Err(end) = self.send(bytes, session, false) {
+                    return end;
+                }
+            }
+            Err(end) => return end,
+        }
         loop {
             self.stage.store(WAITING, SeqCst);
             fence(SeqCst);
-            // Looked for after the thread has said that it waits: either it sees the shutdown here, or the drain
-            // sees it waiting.
+            // In this order: either this thread sees the shutdown, or the drain sees that this thread waits.
             if service.shutdown.begun().is_some() {
-                return self.finish(&mut buffer, session);
+                return match self.stop_waiting() {
+                    true => self.wait_for_end(&mut buffer, &service.workers),
+                    false => self.finish(None, &mut buffer, session),
+                };
             }
-            let received = recv(&self.socket, buffer.space(), RecvFlags::empty());
-            let half_closed = self.take_over();
+            let received = service.workers.wait(|| recv(&self.socket, buffer.space(), RecvFlags::empty()));
+            let is_half_closed = self.stop_waiting();
             match received {
-                Ok((0, _)) => return if half_closed { End::Drained } else { End::Closed },
-                Ok(_) | Err(Errno::AGAIN | Errno::INTR) if half_closed => {
-                    return self.wait_for_end(&mut buffer);
+                Ok((0, _)) => return if is_half_closed { End::Drained } else { End::Closed },
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) if is_half_closed => {
+                    return self.wait_for_end(&mut buffer, &service.workers);
+                }
+                Ok((received, _)) if service.shutdown.begun().is_some() => {
+                    return self.finish(Some(received), &mut buffer, session);
                 }
                 Ok((received, _)) => {
-                    if let Err(end) = self.echo(buffer.received(received), session) {
+                    let bytes = buffer.received(received);
+                    process(bytes, session);
+                    if let Err(end) = self.send(bytes, session, false) {
                         return end;
                     }
-                    // The others first. Linux's scheduler would run the threads that have just run, as long as their
-                    // slices last, and leave thousands of others waiting for seconds. And when this one's turn comes
-                    // again, its client's next bytes are often there: a read that need not sleep costs half.
+                    // Let other threads run first. Otherwise Linux's scheduler runs threads that have just run until
+                    // their slices end, and thousands of others wait for seconds. And the client's next bytes have often
+                    // arrived when this thread runs again: a read that does not sleep costs half as much.
+                    service.workers.end_turn();
                     thread::yield_now();
                 }
                 Err(Errno::INTR) => {}
@@ -213,73 +248,147 @@ impl Connection {
         }
     }
 
-    /// From now on, the drain leaves the connection to its thread, unless it has half-closed it already: true.
-    fn take_over(&self) -> bool {
+    /// Receives the PROXY header, if the connection must begin with one. Returns how many bytes that follow it are in the buffer.
+    /// The connection is BUSY meanwhile, so this looks for the shutdown itself.
+    fn receive_header(
+        &self,
+        buffer: &mut Buffer,
+        session: &mut Session,
+        service: &Service,
+    ) -> Result<usize, End> {
+        let deadline = Instant::now() + proxy_header::timeout(service.config.idle_timeout);
+        let mut left = 0;
+        while session.awaits_header() {
+            match recv(&self.socket, buffer.space(), RecvFlags::DONTWAIT) {
+                Ok((0, _)) if service.shutdown.begun().is_some() => return Err(End::Drained),
+                Ok((0, _)) => return Err(End::Closed),
+                Ok((received, _)) => {
+                    let bytes = &mut buffer.space()[..received];
+                    if let Some(header_bytes) = session.receive_header(bytes, self.socket.as_fd())? {
+                        bytes.copy_within(header_bytes.., 0);
+                        left = received - header_bytes;
+                    }
+                }
+                Err(Errno::AGAIN) => {
+                    let (now, grace_end) = (Instant::now(), service.grace_end());
+                    if grace_end.is_some_and(|end| end <= now) {
+                        // It fails only if the client is gone, which the next read reports.
+                        _ = shutdown(&self.socket, ShutdownHow::Write);
+                        return Err(self.wait_for_end(buffer, &service.workers));
+                    }
+                    if deadline <= now {
+                        return Err(End::TurnedAway(Refusal::ProxyHeader));
+                    }
+                    let until = grace_end.map_or(deadline, |end| end.min(deadline));
+                    self.wait_for_bytes_or_shutdown(service, until - now)?;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(End::Failed(error)),
+            }
+        }
+        Ok(left)
+    }
+
+    /// Waits for bytes or for the begin of the shutdown, for this long at most.
+    fn wait_for_bytes_or_shutdown(&self, service: &Service, at_most: Duration) -> Result<(), End> {
+        let timeout = Timespec::try_from(at_most).expect("no configured time is longer than a year");
+        let mut events =
+            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&service.shutdown, PollFlags::IN)];
+        // The event of the shutdown lasts, so it is awaited only once.
+        let count = if service.shutdown.begun().is_none() { 2 } else { 1 };
+        match service.workers.wait(|| poll(&mut events[..count], Some(&timeout))) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(End::Failed(error)),
+        }
+    }
+
+    /// Leaves the stage WAITING, so that the drain cannot claim the connection. Returns true if the drain has half-closed it
+    /// already.
+    fn stop_waiting(&self) -> bool {
         loop {
             match self.stage.compare_exchange(WAITING, BUSY, SeqCst, SeqCst) {
                 Err(HALF_CLOSED) => return true,
-                // Not asleep: the drain would take that for a sleep in the read.
+                // This must not sleep: the drain would mistake that for a sleep in the read.
                 Err(CLAIMED) => thread::yield_now(),
                 Ok(_) | Err(_) => return false,
             }
         }
     }
 
-    /// The shutdown has begun: echoes what has been received, half-closes, and waits for the client's end.
-    fn finish(&self, buffer: &mut Buffer, session: &mut Session) -> End {
-        if self.take_over() {
-            return self.wait_for_end(buffer);
-        }
+    /// Ends the connection after the shutdown has begun: echoes one more message, half-closes, and waits for the client's
+    /// end. `received` bytes are in the buffer already.
+    fn finish(&self, received: Option<usize>, buffer: &mut Buffer, session: &mut Session) -> End {
+        let grace_end = session.service().grace_end().expect("the shutdown has begun");
+        let (mut grace, mut last_bytes) = (Grace::Waiting, Instant::now());
+        let mut received = received;
         loop {
-            match recv(&self.socket, buffer.space(), RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return End::Drained,
-                Ok((received, _)) => {
-                    if let Err(end) = self.echo(buffer.received(received), session) {
-                        return end;
+            let count = match received.take() {
+                Some(count) => count,
+                None => match recv(&self.socket, buffer.space(), RecvFlags::DONTWAIT) {
+                    Ok((0, _)) => return End::Drained,
+                    Ok((count, _)) => count,
+                    Err(Errno::AGAIN) => {
+                        let now = Instant::now();
+                        match grace.ends_at(grace_end, last_bytes).filter(|end| now < *end) {
+                            None => break,
+                            Some(end) => match self.wait_until(PollFlags::IN, end - now, session) {
+                                Ok(_) => continue,
+                                Err(end) => return end,
+                            },
+                        }
                     }
-                }
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return End::Failed(error),
+                    Err(Errno::INTR) => continue,
+                    Err(error) => return End::Failed(error),
+                },
+            };
+            (grace, last_bytes) = (Grace::received(count), Instant::now());
+            let bytes = buffer.received(count);
+            process(bytes, session);
+            // After the work: another request may have arrived meanwhile.
+            let is_last =
+                grace.is_over(Instant::now(), grace_end, last_bytes) && !has_bytes(self.socket.as_fd());
+            if let Err(end) = self.send(bytes, session, is_last) {
+                return end;
+            }
+            last_bytes = Instant::now();
+            if is_last {
+                break;
             }
         }
-        // Where it fails the client is gone, which the next read will tell.
+        // It fails only if the client is gone, which the next read reports.
         _ = shutdown(&self.socket, ShutdownHow::Write);
-        self.wait_for_end(buffer)
+        self.wait_for_end(buffer, &session.service().workers)
     }
 
-    /// Throws away what the client still sends after the half-close, until its end.
-    fn wait_for_end(&self, buffer: &mut Buffer) -> End {
+    /// Discards the bytes that the client sends after the half-close, until the client's end.
+    fn wait_for_end(&self, buffer: &mut Buffer, workers: &Workers) -> End {
         loop {
-            match recv(&self.socket, buffer.space(), RecvFlags::empty()) {
+            match workers.wait(|| recv(&self.socket, buffer.space(), RecvFlags::empty())) {
                 Ok((0, _)) => return End::Drained,
-                // An idle timeout (AGAIN) ends nothing here: the drain's own time bounds the wait.
+                // The idle timeout (AGAIN) does not apply here: the drain timeout bounds the wait.
                 Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(error) => return End::Failed(error),
             }
         }
     }
 
-    fn echo(&self, bytes: &mut [u8], session: &mut Session) -> Result<(), End> {
-        session.received += bytes.len() as u64;
-        bytes.make_ascii_uppercase();
-        if let Some(duration) = session.service().config.work.start() {
-            thread::sleep(duration);
-        }
-        let mut unsent = &bytes[..];
-        let mut time_is_over = false;
+    /// Sends all bytes. `is_last`: the half-close follows at once.
+    fn send(&self, bytes: &[u8], session: &mut Session, is_last: bool) -> Result<(), End> {
+        let mut unsent = bytes;
+        let mut timed_out = false;
         while !unsent.is_empty() {
-            match send(&self.socket, unsent, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match send(&self.socket, unsent, send_flags(is_last) | SendFlags::DONTWAIT) {
                 Ok(sent) => {
-                    session.sent += sent as u64;
+                    session.note_sent(sent);
                     unsent = &unsent[sent..];
-                    time_is_over = false;
+                    timed_out = false;
                 }
-                Err(Errno::AGAIN) if time_is_over => return Err(End::WriteTimeout),
+                Err(Errno::AGAIN) if timed_out => return Err(End::WriteTimeout),
                 Err(Errno::AGAIN) => {
-                    // A socket is reported writable only when a third of its buffer is free. A slow client may have
-                    // taken less than that, and then the socket takes as much: it is tried once more.
-                    time_is_over = !self.wait_until_writable(session.service().config.write_timeout)?;
+                    // The kernel reports a socket as writable only when a third of its buffer is free. A slow client may
+                    // have taken less than that. So this tries once more after the timeout.
+                    let timeout = session.service().config.write_timeout;
+                    timed_out = !self.wait_until(PollFlags::OUT, timeout, session)?;
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(End::Failed(error)),
@@ -288,14 +397,15 @@ impl Connection {
         Ok(())
     }
 
-    /// False if the time was over before. A blocking send would do as well, but for its timeout: it starts again for
-    /// what is left over.
-    fn wait_until_writable(&self, write_timeout: Duration) -> Result<bool, End> {
-        let timeout = Timespec::try_from(write_timeout).expect("no configured time is longer than a year");
+    /// Waits until the socket is ready. Returns false after the timeout. A blocking send cannot replace this: its timeout
+    /// begins anew after each part that the socket takes.
+    fn wait_until(&self, ready: PollFlags, timeout: Duration, session: &Session) -> Result<bool, End> {
+        let workers = &session.service().workers;
+        let timeout = Timespec::try_from(timeout).expect("no configured time is longer than a year");
         loop {
-            match poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&timeout)) {
+            match workers.wait(|| poll(&mut [PollFd::new(&self.socket, ready)], Some(&timeout))) {
                 Ok(ready) => return Ok(ready > 0),
-                // The server's own signals: the first begins the drain, the second ends the process.
+                // SIGINT and SIGTERM do not end the wait: the first one begins the drain.
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(End::Failed(error)),
             }
@@ -303,10 +413,19 @@ impl Connection {
     }
 }
 
-/// A thread's buffer, which grows once.
+/// Turns received bytes into their echo, and does the simulated work.
+fn process(bytes: &mut [u8], session: &mut Session) {
+    session.note_received(bytes.len());
+    bytes.make_ascii_uppercase();
+    if let Some(duration) = session.service().config.work.start() {
+        thread::sleep(duration);
+    }
+}
+
+/// The buffer of a thread. It grows once.
 struct Buffer {
     small: [u8; SMALL_BUFFER_BYTES],
-    /// Empty until the small one was filled.
+    /// Empty until a read has filled the small one.
     large: Vec<u8>,
 }
 
@@ -315,12 +434,12 @@ impl Buffer {
         Self { small: [0; SMALL_BUFFER_BYTES], large: Vec::new() }
     }
 
-    /// Where the next read goes.
+    /// The space for the next read.
     fn space(&mut self) -> &mut [u8] {
         if self.large.is_empty() { &mut self.small } else { &mut self.large }
     }
 
-    /// What a read has brought. If it filled the buffer, the next one gets the larger one.
+    /// The bytes of the last read. If it filled the small buffer, the next read uses the large one.
     fn received(&mut self, bytes: usize) -> &mut [u8] {
         if self.large.is_empty() && bytes == SMALL_BUFFER_BYTES {
             self.large = vec![0; LARGE_BUFFER_BYTES];
@@ -330,15 +449,14 @@ impl Buffer {
     }
 }
 
-/// Whether a thread of this process sleeps and can be interrupted (proc_pid_stat(5)). Where the system does not tell,
-/// it is taken to.
+/// Whether a thread of this process is in an interruptible sleep (proc_pid_stat(5)). If that is unknown, it counts as asleep.
 fn is_asleep(thread: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/self/task/{thread}/stat")) else { return true };
-    // The name before the state is in parentheses, and may hold some.
+    // The state follows the name, which is in parentheses and may contain parentheses.
     stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with('S'))
 }
 
-/// No panic leaves what these locks guard half-done.
+/// Locks, even after a panic: no panic can leave the guarded values inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,23 +1,20 @@
 //! A tokio task for each connection.
 //!
-//! Each thread runs a current-thread runtime of its own, and a connection stays with the runtime that it was
-//! given to. tokio's multi-thread runtime would move tasks between threads; it grows unfair when more than about
-//! 256 tasks of one worker are ready at once, which is any busy echo server.
+//! Each thread has its own current-thread runtime, and a connection stays with one runtime. tokio's multi-thread runtime
+//! moves tasks between threads. It is unfair when more than about 256 tasks of one worker are ready at once, as in any busy
+//! echo server.
 //!
-//! A task receives in the same poll that found its socket readable, straight into its thread's buffer. So it
-//! neither owns a buffer while it waits, nor receives twice for each echo.
+//! A task receives in the poll that found its socket readable, into the buffer of its thread. So it needs no buffer while it
+//! waits, and no second receive for each echo.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::RefCell,
     future::Future,
     io,
     num::NonZero,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Waker, ready},
     thread,
     time::Instant,
@@ -35,102 +32,107 @@ use tokio::{
 
 use super::{Mode, Serving, Threads};
 use crate::{
-    admission::{Acceptor, Newcomer},
-    echo::{BUFFER_BYTES, Echo, Next, ShortRead, Sleeper},
-    listen::Listener,
-    service::Service,
-    session::End,
+    admission::{
+        acceptor::{Acceptor, Admitted},
+        listener::Listener,
+    },
+    connection::{
+        echo::{BUFFER_BYTES, Echo, Next, ShortRead, SleepOn},
+        session::End,
+    },
+    daemon::{
+        service::Service,
+        workers::{Worker, with_worker},
+    },
 };
 
 pub(super) const MODE: Mode = Mode {
     name: "tokio-task",
     summary: "a tokio task for each connection",
     threads: Threads::Workers,
+    connections_stay: true,
     start,
 };
 
-/// A thread runs tasks and log lines on its stack; the buffer is not there.
+/// Enough for a task and a log line; the buffer is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
-    /// How the drain wakes the tasks of this thread. A future of tokio's that waits for it would be the largest part of
-    /// a task.
+    /// The wakers of this thread's tasks, for the drain. One of tokio's futures would be the largest part of each task.
     static WAKERS: RefCell<Slab<Waker>> = const { RefCell::new(Slab::new()) };
-    /// This thread's [`Worker::connections`].
-    static CONNECTIONS: OnceCell<Arc<AtomicUsize>> = const { OnceCell::new() };
 }
 
-/// One thread's runtime, and how many connections it has.
-struct Worker {
+/// A thread and its runtime.
+struct Thread {
     runtime: Handle,
-    connections: Arc<AtomicUsize>,
+    worker: Arc<Worker>,
 }
 
 fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Serving> {
-    let workers = (0..service.config.threads).map(start_worker).collect::<anyhow::Result<Vec<_>>>()?;
+    let start = |number| start_thread(number, service.workers.add());
+    let threads = (0..service.config.threads).map(start).collect::<anyhow::Result<Vec<_>>>()?;
     let (acceptor, service) = (Acceptor::new(service, listeners), Arc::clone(service));
     Ok(Box::new(move || {
-        serve_all(&workers, acceptor);
+        accept_all(&threads, acceptor);
         service.wait_until_drained();
     }))
 }
 
-/// Gives each newcomer to the thread that has the fewest connections, and has all of them drain at the end.
-fn serve_all(workers: &[Worker], acceptor: Acceptor) {
-    acceptor.run(SocketFlags::NONBLOCK, |_, newcomer| {
-        let worker = workers
+/// Accepts until the shutdown, and assigns each connection to the thread with the fewest. Then begins the drain.
+fn accept_all(threads: &[Thread], acceptor: Acceptor) {
+    acceptor.run(SocketFlags::NONBLOCK, |_, admitted| {
+        let thread = threads
             .iter()
-            .min_by_key(|worker| worker.connections.load(Relaxed))
+            .min_by_key(|thread| thread.worker.connections.load(Relaxed))
             .expect("a configuration has at least one thread");
-        worker.spawn(newcomer);
+        thread.spawn(admitted);
     });
-    for worker in workers {
-        // Each task sees for itself that the shutdown has begun. One that came later is polled for the first time later.
-        worker.runtime.spawn(async {
+    for thread in threads {
+        // Each woken task sees that the shutdown has begun. A task that has no waker yet sees it in its first poll.
+        thread.runtime.spawn(async {
             WAKERS.with_borrow(|wakers| wakers.iter().for_each(|(_, waker)| waker.wake_by_ref()));
         });
     }
 }
 
-/// Starts a thread whose runtime runs for as long as the process lives.
-fn start_worker(number: usize) -> anyhow::Result<Worker> {
+/// Starts a thread whose runtime runs until the process ends.
+fn start_thread(number: usize, worker: Arc<Worker>) -> anyhow::Result<Thread> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("cannot make a tokio runtime")?;
-    let worker = Worker { runtime: runtime.handle().clone(), connections: Arc::default() };
-    let connections = Arc::clone(&worker.connections);
+    let started = Thread { runtime: runtime.handle().clone(), worker: Arc::clone(&worker) };
     thread::Builder::new()
         .name(format!("tokio-{number}"))
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            CONNECTIONS.with(|this| this.set(connections)).expect("a thread is started once");
+            worker.run_on_this_thread();
             runtime.block_on(std::future::pending::<()>());
         })
         .with_context(|| format!("cannot start thread {number}"))?;
-    Ok(worker)
+    Ok(started)
 }
 
-impl Worker {
-    /// Starts the newcomer's task.
-    fn spawn(&self, newcomer: Newcomer) {
-        let Newcomer { socket, session, is_unix } = newcomer;
+impl Thread {
+    /// Starts a connection's task on this thread.
+    fn spawn(&self, admitted: Admitted) {
+        let Admitted { socket, session, is_unix } = admitted;
         join_fragments();
         let _runtime = self.runtime.enter();
         let socket = match Socket::register(socket, is_unix) {
             Ok(socket) => socket,
-            Err(error) => return tracing::warn!(%error, "tokio cannot watch a socket"),
+            Err(error) => return tracing::warn!(%error, "cannot register a socket with tokio"),
         };
-        self.connections.fetch_add(1, Relaxed);
+        self.worker.connections.fetch_add(1, Relaxed);
         let parts = Box::new(Parts { socket, echo: Echo::new(session) });
         self.runtime.spawn(Task { parts, deadline: None, waker: None, next: Next::Readable });
     }
 }
 
-/// Has glibc's allocator join what lies free between its chunks.
+/// Makes glibc's allocator merge adjacent free chunks.
 ///
-/// tokio aligns a task's cell and a socket's registration to two cache lines, which leaves gaps of a hundred bytes. glibc
-/// would keep each small gap by itself, to be quick, until a large request comes (malloc_consolidate in malloc.c);
-/// joined, they hold the next connection's [`Parts`]. That saves 120 of 790 bytes for each connection.
+/// tokio aligns a task's cell and a socket's registration to two cache lines, which leaves gaps of about a hundred bytes.
+/// glibc does not merge small chunks until a large request (malloc_consolidate in malloc.c). A merged gap fits the next
+/// connection's [`Parts`], which saves 120 of 790 bytes for each connection.
 fn join_fragments() {
     const LARGE: usize = 2048;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
@@ -176,17 +178,17 @@ impl AsFd for Socket {
     }
 }
 
-/// A connection's task. With at most 24 bytes, the cell in which the runtime keeps it takes two cache lines and not four.
+/// A connection's task. With at most 24 bytes, its cell in the runtime takes two cache lines and not four.
 struct Task {
     parts: Box<Parts>,
-    /// Fires at the connection's deadline or before: a deadline that moves on is looked at when this fires.
+    /// Fires at the connection's deadline or earlier: if the deadline moves to a later moment, this moves when it fires.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Its place among the thread's wakers, once it has been polled.
+    /// `None` until the first poll.
     waker: Option<WakerKey>,
     next: Next,
 }
 
-/// A place among the thread's wakers, counted from 1.
+/// The index of a task's waker in [`WAKERS`], plus one, so that an `Option` of it takes four bytes.
 #[derive(Clone, Copy)]
 struct WakerKey(NonZero<u32>);
 
@@ -201,8 +203,11 @@ impl WakerKey {
     }
 }
 
+/// A connection. The alignment rounds its size from 88 up to 96 bytes, which is exactly the size of the gap beside a task's
+/// cell ([`join_fragments`]). A box of 88 bytes would not use that gap.
+#[repr(align(16))]
 struct Parts {
-    // Before the echo, whose session holds the place.
+    // Before the echo: its drop counts the connection as ended, and the socket must be closed by then.
     socket: Socket,
     echo: Echo,
 }
@@ -210,7 +215,26 @@ struct Parts {
 impl Future for Task {
     type Output = ();
 
+    /// A poll is a turn of the thread: nothing else of it can take long.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        with_worker(Worker::begin_turn);
+        let polled = self.poll_connection(cx);
+        self.parts.echo.service().workers.end_turn();
+        polled
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        with_worker(|worker| _ = worker.connections.fetch_sub(1, Relaxed));
+        if let Some(key) = self.waker {
+            key.remove();
+        }
+    }
+}
+
+impl Task {
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.get_or_insert_with(|| WakerKey::insert(cx.waker().clone()));
         let Parts { echo, .. } = &mut *self.parts;
         if echo.shutdown_has_begun() && echo.drain() {
@@ -224,19 +248,8 @@ impl Future for Task {
         echo.end(end, socket.as_fd());
         Poll::Ready(())
     }
-}
 
-impl Drop for Task {
-    fn drop(&mut self) {
-        CONNECTIONS.with(|this| this.get().map(|connections| connections.fetch_sub(1, Relaxed)));
-        if let Some(key) = self.waker {
-            key.remove();
-        }
-    }
-}
-
-impl Task {
-    /// Echoes until there is something to wait for.
+    /// Echoes until the connection must wait, or has ended.
     fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             self.next = match self.next {
@@ -256,25 +269,25 @@ impl Task {
         }
     }
 
-    /// Visits the connection once tokio holds its socket for ready, and tells tokio when it no longer is.
+    /// Visits the connection once tokio reports its socket as ready, and clears tokio's readiness when the visit ends.
     ///
-    /// tokio's own reads take a short read for the end of what was there, and so does a visit; the end of the
-    /// stream stays reported. So no second receive is needed to find the socket empty.
+    /// A short read means an empty socket, as in tokio's own reads: tokio keeps reporting the end of the stream. So no second
+    /// receive is needed.
     fn visit_when(&mut self, interest: Interest, cx: &mut Context<'_>) -> Poll<Next> {
-        let waits_for = if interest.is_readable() { Next::Readable } else { Next::Writable };
+        let awaited = if interest.is_readable() { Next::Readable } else { Next::Writable };
         if ready!(self.parts.socket.poll_ready(cx, interest)).is_err() {
-            // The runtime is going down, which it does with the process.
+            // The runtime shuts down, which happens only at the end of the process.
             return Poll::Ready(Next::End(End::Failed(Errno::SHUTDOWN)));
         }
         let Parts { socket, echo } = &mut *self.parts;
         let visited = socket.try_io(interest, || match visit(echo, socket) {
-            next if next == waits_for => Err(io::ErrorKind::WouldBlock.into()),
+            next if next == awaited => Err(io::ErrorKind::WouldBlock.into()),
             next => Ok(next),
         });
-        Poll::Ready(visited.unwrap_or(waits_for))
+        Poll::Ready(visited.unwrap_or(awaited))
     }
 
-    /// Ends the connection when its deadline has passed.
+    /// Waits for the deadline, and then ends or visits the connection.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Some(deadline) = self.parts.echo.deadline() else {
             self.deadline = None;
@@ -292,6 +305,8 @@ impl Task {
                 Some(next) => {
                     self.next = next;
                     cx.waker().wake_by_ref();
+                    // The next poll visits the connection, and sets the timer again.
+                    return Poll::Pending;
                 }
             }
             let Some(deadline) = self.parts.echo.deadline() else { break };
@@ -311,7 +326,7 @@ impl Parts {
     }
 }
 
-/// Lends the thread's buffer to the connection for a visit.
+/// [`Echo::visit`], with the buffer of this thread.
 fn visit(echo: &mut Echo, socket: &Socket) -> Next {
-    BUFFER.with_borrow_mut(|buffer| echo.visit(socket.as_fd(), buffer, ShortRead::Empties, Sleeper::Timer))
+    BUFFER.with_borrow_mut(|buffer| echo.visit(socket.as_fd(), buffer, ShortRead::MeansEmpty, SleepOn::Timer))
 }

@@ -1,4 +1,4 @@
-//! The tables of behaviours, and how they become tests.
+//! The tables of behaviours, and the tests made of them.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -7,18 +7,18 @@ use server::mode::{MODES, Mode};
 
 use crate::harness::machine;
 
-/// The machine, as tests use it: most share it, and one that is disturbed by others has it alone.
+/// The machine. Most tests share it. A test that others would disturb locks it exclusively.
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// The behaviours of one file.
 pub(crate) struct Group {
-    /// The file's name, the first part of its tests' names.
+    /// The name of the file, which is the first part of the test names.
     pub(crate) name: &'static str,
-    /// What holds in every mode.
+    /// Behaviours that hold in every mode.
     pub(crate) in_every_mode: &'static [InMode],
-    /// What holds in one mode, or does not depend on the mode.
+    /// Behaviours of one mode, or independent of the mode.
     pub(crate) once: &'static [Once],
-    /// What is measured while no other test runs.
+    /// Behaviours that are measured while no other test runs.
     pub(crate) alone: &'static [Once],
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct Once {
     pub(crate) check: fn(),
 }
 
-/// What the machine must offer for the check to be possible. An error says what is missing.
+/// A requirement of the check on the machine. An error names the missing part.
 pub(crate) type Need = fn() -> Result<(), String>;
 
-/// Makes the group of a file from the names of its functions. One that is not named here is dead code, which
-/// the compiler reports.
+/// Makes the group of a file from the names of its functions. The compiler reports a function that is missing here as dead
+/// code.
 macro_rules! group {
     (
         $(in every mode { $($name:ident $(needs $need:path)?),* $(,)? })?
@@ -108,9 +108,9 @@ fn beside_others<T>(test: impl FnOnce() -> T) -> T {
     test()
 }
 
-/// Waits until the others that have begun are done, and holds back those that have not.
+/// Waits until the running tests have ended, and delays the start of others.
 fn alone<T>(test: impl FnOnce() -> T) -> T {
-    // A test that failed here says nothing about the next.
+    // The lock is poisoned if a test failed, which does not concern the next one.
     let _exclusive = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
     test()
 }

@@ -1,22 +1,25 @@
-//! The black-box suite: the real programs, started as a user would start them.
+//! The black-box suite: tests of the real programs, started as a user starts them.
 //!
 //! Every behaviour of the server is checked in every mode of the server's own table, so a mode that is added
-//! there is tested without a change here. A test is named `file::mode::sentence`; what does not depend on the
-//! mode is named `file::sentence`.
+//! there is tested without a change here. A test is named `file::mode::sentence`, or `file::sentence` if it does not depend
+//! on the mode.
 
-// A test states what must hold by panicking where it does not.
+// A failed test panics.
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod generated;
 mod harness;
+mod help;
 mod loadgen;
+mod monitoring;
 mod server;
 mod truth;
 
 use libtest_mimic::Arguments;
 
-/// Tests mostly wait, so more of them than there are CPUs run at once; not so many that they disturb the times
-/// that some of them measure.
+/// Tests mostly wait, so more of them run at once than there are CPUs. More than this would disturb the tests that
+/// measure times.
 const TESTS_AT_ONCE: usize = 6;
 
 fn main() {
@@ -27,8 +30,15 @@ fn main() {
         harness::programs::build();
         common::limits::raise_open_files().expect("the soft limit may be raised to the hard one");
     }
-    // The last ones have the machine alone, which costs no other test its time once there is none.
-    let groups = [server::groups(), loadgen::groups(), truth::groups()];
+    // Tests that need the machine alone run last, so that no other test waits for them.
+    let groups = [
+        server::groups(),
+        loadgen::groups(),
+        help::groups(),
+        generated::groups(),
+        monitoring::groups(),
+        truth::groups(),
+    ];
     let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,9 +1,8 @@
-//! One thread's io_uring: what is asked of the kernel, and what it answers. All that is unsafe about it is here.
+//! One thread's io_uring: requests and completions. All `unsafe` code of the mode is here.
 //!
-//! Bytes are received into blocks of memory that the ring owns and lends to the kernel. Of each block, the kernel takes
-//! only as much as a receive needs (`IOU_PBUF_RING_INC`), so that the messages of many connections lie packed together,
-//! and a block serves small messages and large ones alike. A block that is used up goes back to the kernel once what was
-//! received into it has been sent.
+//! The ring owns blocks of memory and lends them to the kernel, which receives into them. A receive uses only as much of a
+//! block as it needs (`IOU_PBUF_RING_INC`). So the messages of many connections lie side by side, and a block serves small
+//! and large messages. A used-up block is lent again once its bytes have been sent.
 
 use std::{
     io::{self, Write},
@@ -22,62 +21,62 @@ use io_uring::{
 };
 use rustix::io::Errno;
 
-use super::refusal::{Refusal, Step};
+use super::unavailable::{Step, Unavailable};
 
 mod blocks;
 
 pub(super) use blocks::Chunk;
 use blocks::{Blocks, GROUP};
 
-/// Requests that one submission takes. More are submitted in between.
+/// Requests that fit in one submission. When it is full, it is submitted early.
 const SUBMISSIONS: u32 = 512;
-/// Answers that the kernel keeps until they are fetched. One wait brings far fewer: the kernel does the work of some
-/// twenty connections at once.
+/// Completions that the kernel keeps until they are fetched. One wait brings far fewer: the kernel handles about twenty
+/// connections at once.
 const COMPLETIONS: u32 = 4096;
 
-/// A request, as its answer names it.
+/// A request. Its completion carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Newcomers of the listener with this index, until cancelled.
+    /// Accepts every connection of the listener with this index, until cancelled.
     Accept(usize),
-    /// Whether newcomers of the listener with this index are there.
-    Newcomers(usize),
-    /// What the connection with this key receives.
+    /// Reports that a connection waits at the listener with this index.
+    WatchListener(usize),
+    /// Receives for the connection with this key.
     Receive(usize),
-    /// The send with this index. Only a failure is answered.
+    /// The send with this index. Only a short or failed send has a completion.
     Send(usize),
-    /// Whether the connection's client has taken something.
+    /// Reports that the connection with this key is writable.
     Writable(usize),
-    /// Whether a descriptor of the mode's own is readable: of a number that the mode chooses.
+    /// Reports that another descriptor is readable; the mode chooses its number.
     Readable(usize),
-    /// A message to the ring of the thread with this number. Only a failure is answered.
+    /// A message to the ring of the thread with this number. Only a failure has a completion.
     Message(usize),
-    /// To end another request, which is answered itself.
+    /// Cancels another request, which then completes.
     Cancel,
 }
 
-/// What the kernel answers.
+/// A decoded completion.
 #[derive(Debug)]
 pub(super) enum Completion {
-    /// Somebody came to the listener with this index. Without `more`, the request has ended.
+    /// A connection of the listener with this index. Without `more`, the request has ended.
     Accepted { listener: usize, result: Result<OwnedFd, Errno>, more: bool },
-    /// Newcomers of this listener are there.
-    Newcomers { listener: usize },
-    /// The connection received something; nothing is the end of the stream. Without `more`, the request has ended.
+    /// A connection waits at this listener.
+    ListenerReadable { listener: usize },
+    /// Bytes of the connection; an empty chunk is the end of the stream. Without `more`, the request has ended.
     Received { key: usize, result: Result<Chunk, Errno>, more: bool },
-    /// The send was short, by this result.
+    /// A send that was short or failed.
     SendFailed { index: usize, result: Result<usize, Errno> },
-    /// The connection's client has taken something, or is gone.
+    /// The connection is writable, or its client is gone.
     Writable { key: usize },
-    /// A descriptor of the mode's own is readable.
+    /// The descriptor with this number is readable.
     Readable { number: usize },
     /// Another thread has sent a message.
     Message,
-    /// The message to this thread could not be delivered.
+    /// A message to this thread was not delivered.
     MessageFailed { thread: usize },
 }
 
-/// One thread's ring. It is made by any thread and must be enabled by the one that will use it.
+/// One thread's ring. Any thread may make it. The thread that uses it must enable it.
 pub(super) struct Ring {
     ring: IoUring,
     blocks: Blocks,
@@ -85,29 +84,29 @@ pub(super) struct Ring {
 
 impl Ring {
     /// # Errors
-    /// When the kernel refuses; the error says what the cause is, as far as that can be told.
-    pub(super) fn new() -> Result<Self, Refusal> {
+    /// When the kernel refuses. The error names the cause, if it is known.
+    pub(super) fn new() -> Result<Self, Unavailable> {
         let ring = builder()
             .setup_r_disabled()
             .build(SUBMISSIONS)
-            .map_err(|error| Refusal::new(Step::Setup, &error))?;
+            .map_err(|error| Unavailable::new(Step::Setup, &error))?;
         let blocks = Blocks::new(&ring)?;
         Ok(Self { ring, blocks })
     }
 
-    /// Makes a ring and uses it once, so that whatever is refused is refused before anything is served.
+    /// Makes a ring and uses it once, so that the server does not start on a kernel that refuses io_uring.
     ///
     /// Two receives of different kinds use one block. Kernels without the commit "io_uring: ensure deferred completions
-    /// are flushed for multishot" (in 6.15, 6.14.7 and 6.12.29) may answer the second one first, and then nobody could
-    /// tell whose bytes are whose.
-    pub(super) fn probe() -> Result<(), Refusal> {
+    /// are flushed for multishot" (in 6.15, 6.14.7 and 6.12.29) may complete the second one first. Then the bytes could not
+    /// be assigned to their connections.
+    pub(super) fn probe() -> Result<(), Unavailable> {
         let mut ring = Self::new()?;
         ring.enable();
-        ring.ring.submit().map_err(|error| Refusal::new(Step::Enter, &error))?;
-        let pair = || UnixStream::pair().map_err(|error| Refusal::new(Step::Sockets, &error));
+        ring.ring.submit().map_err(|error| Unavailable::new(Step::Enter, &error))?;
+        let pair = || UnixStream::pair().map_err(|error| Unavailable::new(Step::Sockets, &error));
         let (once, until_cancelled) = (pair()?, pair()?);
         for (mut writer, bytes) in [(&once.0, b"first"), (&until_cancelled.0, b"other")] {
-            writer.write_all(bytes).map_err(|error| Refusal::new(Step::Sockets, &error))?;
+            writer.write_all(bytes).map_err(|error| Unavailable::new(Step::Sockets, &error))?;
         }
         ring.receive_once(once.1.as_fd(), 0, 64);
         ring.receive(until_cancelled.1.as_fd(), 1);
@@ -121,7 +120,7 @@ impl Ring {
         };
         match &completions[..] {
             [first, other] if is(first, 0, b"first") && is(other, 1, b"other") => Ok(()),
-            _ => Err(Refusal::new(Step::Order, &Errno::INVAL.into())),
+            _ => Err(Unavailable::new(Step::Order, &Errno::INVAL.into())),
         }
     }
 
@@ -135,74 +134,74 @@ impl Ring {
         self.ring.as_raw_fd()
     }
 
-    /// Accepts whoever comes to a listener, until cancelled.
+    /// Accepts every connection of a listener, until cancelled.
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, index: usize) {
         let flags = libc_flags(rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK);
         let accept = opcode::AcceptMulti::new(fd(listener)).flags(flags).build();
         self.push(accept, Request::Accept(index));
     }
 
-    /// Waits for newcomers without accepting them.
+    /// Reports when a connection waits at a listener.
     pub(super) fn watch_listener(&mut self, listener: BorrowedFd<'_>, index: usize) {
-        self.poll(listener, rustix::event::PollFlags::IN, Request::Newcomers(index));
+        self.poll(listener, rustix::event::PollFlags::IN, Request::WatchListener(index));
     }
 
-    /// Waits until a descriptor of the mode's own is readable.
+    /// Reports when a descriptor is readable.
     pub(super) fn watch(&mut self, descriptor: BorrowedFd<'_>, number: usize) {
         self.poll(descriptor, rustix::event::PollFlags::IN, Request::Readable(number));
     }
 
-    /// Waits until a connection's client has taken something.
+    /// Reports when a connection is writable.
     pub(super) fn watch_writable(&mut self, socket: BorrowedFd<'_>, key: usize) {
         self.poll(socket, rustix::event::PollFlags::OUT, Request::Writable(key));
     }
 
-    /// Receives what comes, until cancelled, the end of the stream or an error.
+    /// Receives until cancelled, the end of the stream or an error.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, key: usize) {
         self.push(opcode::RecvMulti::new(fd(socket), GROUP).build(), Request::Receive(key));
     }
 
-    /// Receives once, at most so much.
+    /// Receives once, at most `bytes_max`.
     pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, key: usize, bytes_max: usize) {
         let len = u32::try_from(bytes_max).unwrap_or(u32::MAX);
         let receive = opcode::Recv::new(fd(socket), ptr::null_mut(), len).buf_group(GROUP).build();
         self.push(receive.flags(Flags::BUFFER_SELECT), Request::Receive(key));
     }
 
-    /// Sends at the next wait, as much as can be sent at once. Only if that is not all of it, there is an answer. So
-    /// after that wait either all is sent, or the answer is there.
+    /// Sends with the next wait, as much as the socket takes at once. Only a short or failed send has a completion. So after
+    /// that wait, either all is sent or the completion is there.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, chunk: &Chunk, index: usize) {
         use rustix::net::SendFlags;
         let bytes = self.blocks.bytes(chunk);
-        // With WAITALL, a short send is a failure, and failures are answered.
+        // With WAITALL, a short send is a failure, and a failure has a completion.
         let flags = SendFlags::NOSIGNAL.bits() | SendFlags::DONTWAIT.bits() | MSG_WAITALL;
         let send =
             opcode::Send::new(fd(socket), bytes.as_ptr(), bytes.len() as u32).flags(flags as i32).build();
         self.push(send.flags(Flags::SKIP_SUCCESS), Request::Send(index));
     }
 
-    /// Has the ring of another thread complete with [`Completion::Message`].
+    /// Sends a [`Completion::Message`] to the ring of another thread.
     pub(super) fn message(&mut self, descriptor: RawFd, thread: usize) {
         let message = opcode::MsgRingData::new(Fd(descriptor), 0, MESSAGE, None).build();
         self.push(message.flags(Flags::SKIP_SUCCESS), Request::Message(thread));
     }
 
-    /// Ends a request, which is then answered, if it has not been yet.
+    /// Cancels a request, which then completes unless it has completed already.
     pub(super) fn cancel(&mut self, request: Request) {
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(request.encode())).build();
         self.push(cancel.flags(Flags::SKIP_SUCCESS), Request::Cancel);
     }
 
-    /// Submits what was asked, and waits for answers, at most until then.
+    /// Submits all requests and waits for completions.
     pub(super) fn wait(&mut self, completions: &mut Vec<Completion>, until: Until) {
         let result = match until {
             Until::Now => {
                 let submitted = self.ring.submission().len() as u32;
-                // SAFETY: The call takes no pointer. It is made by hand because the crate would not ask for answers
-                // where it is not to wait for one, and a ring with DEFER_TASKRUN makes them only when asked.
+                // SAFETY: The call takes no pointer. The crate's own call would not set GETEVENTS without waiting, and a
+                // ring with DEFER_TASKRUN makes completions only with that flag.
                 unsafe { self.ring.submitter().enter::<()>(submitted, 0, ENTER_GETEVENTS, None) }
             }
-            Until::Answered => self.ring.submitter().submit_and_wait(1),
+            Until::Completion => self.ring.submitter().submit_and_wait(1),
             Until::At(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
                 let timeout = Timespec::from(left);
@@ -210,8 +209,8 @@ impl Ring {
             }
         };
         tolerate(result);
-        // What could not be submitted for want of memory must be, before any of it is taken for done. It ends when the
-        // kernel has memory again; nothing could be sent or received without.
+        // Submission stops early if the kernel lacks memory. All sends must be submitted before they count as complete,
+        // so this loop retries; without memory, nothing could be sent or received anyway.
         while !self.ring.submission().is_empty() {
             tolerate(self.ring.submit());
         }
@@ -220,8 +219,8 @@ impl Ring {
         completions.extend(self.ring.completion().filter_map(|entry| decode(&entry, blocks)));
     }
 
-    /// The sends that the last wait has submitted are looked after: the blocks whose bytes they have sent are lent to the
-    /// kernel again.
+    /// Lends the blocks to the kernel again whose bytes the last wait has sent. Call it after every completion of a send
+    /// was handled.
     pub(super) fn take_back_blocks(&mut self) {
         self.blocks.take_back();
     }
@@ -231,8 +230,7 @@ impl Ring {
         self.blocks.bytes(chunk)
     }
 
-    /// Lends the kernel more blocks, up to a bound, where a receive found none although no connection took more than
-    /// its part: that many had something in this round.
+    /// Lends the kernel more blocks, up to a bound, if more connections had bytes in this round than there are blocks.
     pub(super) fn lend_more(&mut self, connections: usize) {
         self.blocks.lend_more(connections);
     }
@@ -243,32 +241,31 @@ impl Ring {
 
     fn push(&mut self, entry: squeue::Entry, request: Request) {
         let entry = entry.user_data(request.encode());
-        // SAFETY: The only requests with pointers are sends, whose bytes lie in a block. Blocks are never freed, and the
-        // kernel gets one back to write to only after the wait that submits what is pushed here: a send with DONTWAIT
-        // has read its bytes when its submission returns. Descriptors are looked up by the kernel; a wrong one is an
-        // error that it answers.
+        // SAFETY: The only requests with pointers are sends, whose bytes lie in a block. Blocks are never freed. The kernel
+        // gets a block back to write to only after the wait that submits this request, and a send with DONTWAIT has read
+        // its bytes when its submission returns. The kernel looks descriptors up, and answers a wrong one with an error.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             tolerate(self.ring.submit());
         }
     }
 }
 
-/// Until when to wait for answers.
+/// How long to wait for completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Not at all.
+    /// Do not wait.
     Now,
     /// Until there is one.
-    Answered,
-    /// Until there is one, or this moment.
+    Completion,
+    /// Until there is one, or until this moment.
     At(Instant),
 }
 
 /// The message that other rings send.
 const MESSAGE: u64 = u64::MAX;
-/// Of io_uring_enter(2): asks for answers.
+/// A flag of io_uring_enter(2): make completions.
 const ENTER_GETEVENTS: u32 = 1;
-/// Not in rustix: send(2) gives it no meaning, io_uring does (io_uring_prep_send(3)).
+/// Not in rustix: send(2) ignores it, io_uring does not (io_uring_prep_send(3)).
 const MSG_WAITALL: u32 = 0x100;
 
 impl Request {
@@ -277,7 +274,7 @@ impl Request {
     fn encode(self) -> u64 {
         let (kind, which) = match self {
             Request::Accept(listener) => (0, listener),
-            Request::Newcomers(listener) => (1, listener),
+            Request::WatchListener(listener) => (1, listener),
             Request::Receive(key) => (2, key),
             Request::Send(index) => (3, index),
             Request::Writable(key) => (4, key),
@@ -292,7 +289,7 @@ impl Request {
         let which = (user_data & ((1 << Self::KIND_SHIFT) - 1)) as usize;
         match user_data >> Self::KIND_SHIFT {
             0 => Request::Accept(which),
-            1 => Request::Newcomers(which),
+            1 => Request::WatchListener(which),
             2 => Request::Receive(which),
             3 => Request::Send(which),
             4 => Request::Writable(which),
@@ -303,7 +300,7 @@ impl Request {
     }
 }
 
-/// What an answer says. None where nobody asks for it.
+/// Decodes a completion; `None` for a request whose completion has no use.
 fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
     if entry.user_data() == MESSAGE {
         return Some(Completion::Message);
@@ -315,12 +312,12 @@ fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
     };
     Some(match Request::decode(entry.user_data()) {
         Request::Accept(listener) => {
-            // SAFETY: The kernel has made this descriptor for this process with this answer, and each answer is
-            // decoded once: nobody else owns it.
+            // SAFETY: The kernel has made this descriptor for this process with this completion, and each completion is
+            // decoded once, so nothing else owns it.
             let socket = |descriptor: usize| unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
             Completion::Accepted { listener, result: result.map(socket), more }
         }
-        Request::Newcomers(listener) => Completion::Newcomers { listener },
+        Request::WatchListener(listener) => Completion::ListenerReadable { listener },
         Request::Receive(key) => {
             let result =
                 result.map(|len| blocks.received(cqueue::buffer_select(entry.flags()), len, entry.flags()));
@@ -336,8 +333,8 @@ fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
 
 fn builder() -> io_uring::Builder {
     let mut builder = IoUring::builder();
-    // One thread submits and waits; completions are worked off when it waits and never interrupt it; a request that
-    // cannot be submitted does not keep the others back.
+    // One thread submits and waits. The kernel makes completions while it waits, and never interrupts it. A request that
+    // fails at its submission does not stop the others.
     builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(COMPLETIONS);
     builder
 }
@@ -350,7 +347,7 @@ fn libc_flags(flags: rustix::net::SocketFlags) -> i32 {
     flags.bits() as i32
 }
 
-/// A wait that was interrupted, timed out or found too many answers is simply over.
+/// A wait that was interrupted, timed out or found too many completions needs no handling.
 fn tolerate(result: io::Result<usize>) {
     if let Err(error) = result {
         let code = error.raw_os_error().map(Errno::from_raw_os_error);
@@ -365,10 +362,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_known_again_by_its_answer() {
+    fn a_completion_names_its_request() {
         let requests = [
             Request::Accept(1),
-            Request::Newcomers(2),
+            Request::WatchListener(2),
             Request::Receive(20_000),
             Request::Send(3),
             Request::Writable(4),

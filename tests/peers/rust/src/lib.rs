@@ -1,4 +1,4 @@
-//! What the echo servers in Rust share: their argument, their listener, and the upper-casing. None of it waits.
+//! Code that the echo servers in Rust share: their argument, their listener, and the conversion to upper case.
 
 pub mod tokio_task;
 
@@ -10,16 +10,16 @@ use std::{
 use anyhow::Context;
 use socket2::{Domain, Socket, Type};
 
-/// What each of them receives into; one for each connection where it waits in a thread or a task of its own.
+/// Size of a receive buffer. A server with a thread or a task for each connection has one for each.
 pub const BUFFER: usize = 16 * 1024;
 
-/// Where newcomers wait.
+/// Length of the accept queue.
 const BACKLOG: i32 = 4096;
 
-/// Listens on 127.0.0.1, on the port that the command line names (0: any free one), and says so on stdout.
+/// Listens on 127.0.0.1, on the port of the command line (0: any free one), and prints the address.
 ///
 /// # Errors
-/// When the argument is no port, or the port cannot be listened on.
+/// If the argument is not a port, or the socket cannot listen on it.
 pub fn listen() -> anyhow::Result<TcpListener> {
     let argument = std::env::args().nth(1).context("usage: PROGRAM PORT")?;
     let port: u16 = argument.parse().with_context(|| format!("'{argument}' is not a port"))?;
@@ -32,16 +32,16 @@ pub fn listen() -> anyhow::Result<TcpListener> {
         .with_context(|| format!("port {port} cannot be bound"))?;
     socket.listen(BACKLOG).context("the socket cannot listen")?;
     let listener = TcpListener::from(socket);
-    announce(&listener).context("stdout cannot be written")?;
+    print_address(&listener).context("stdout cannot be written")?;
     Ok(listener)
 }
 
-/// Makes ASCII letters upper case.
+/// Converts ASCII letters to upper case.
 pub fn upper(bytes: &mut [u8]) {
     bytes.make_ascii_uppercase();
 }
 
-fn announce(listener: &TcpListener) -> io::Result<()> {
+fn print_address(listener: &TcpListener) -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {}", listener.local_addr()?)?;
     stdout.flush()

@@ -9,15 +9,15 @@ use tokio::{
 
 use crate::{BUFFER, listen, upper};
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 ///
 /// # Errors
-/// When it cannot listen, or can accept no more: what followed would be no measurement.
+/// If the server cannot listen or accept: the measurement would be invalid.
 pub fn run(mut runtime: Builder) -> anyhow::Result<()> {
     let listener = listen()?;
     listener.set_nonblocking(true).context("the listener cannot be made non-blocking")?;
     let runtime = runtime.enable_io().build().context("the runtime cannot be started")?;
-    // The accepting loop is a task as well: what `block_on` runs is no worker's.
+    // The accept loop is a task, too: `block_on` would run it outside the worker threads.
     runtime.block_on(async { tokio::spawn(accept(TcpListener::from_std(listener)?)).await? })
 }
 

@@ -1,4 +1,4 @@
-//! A page in a real browser without a window: what it looks like, by numbers.
+//! A page in a real browser without a window, measured by a script.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use super::{machine, process::Finished};
 
-/// Day or night, as the browser tells the page.
+/// The light or dark colour scheme that the browser requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Light,
     Dark,
 }
 
-/// What is appended to a page to measure it. What it finds stands between two words that nothing else says.
+/// The script that is appended to a page to measure it. Its result stands between two unique words.
 const PROBE: &str = include_str!("probe.js");
 const BEGIN: &str = "PROBE-BEGIN";
 const END: &str = "PROBE-END";
 
-/// Opens a copy of the page in frames of these widths, as windows have a least width, and measures each.
+/// Opens a copy of the page in frames of these widths, and measures each. Windows have a minimum width, frames do not.
 #[track_caller]
 pub(crate) fn measure(page: &Path, scheme: Scheme, widths: &[u32]) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
-    // The page forbids every script, so its copy is measured without that.
+    // The policy of the page forbids every script, so the copy has no policy.
     let text = fs::read_to_string(page).expect("the page is there");
     let (before, policy) =
         text.split_once("<meta http-equiv=\"Content-Security-Policy\"").expect("it has a policy");
@@ -36,7 +36,7 @@ pub(crate) fn measure(page: &Path, scheme: Scheme, widths: &[u32]) -> Vec<Value>
     let all = folder.path().join("frames.html");
     fs::write(&all, format!("<!DOCTYPE html><html style='{style}'>{frames}</html>")).expect("there is room");
     let finished = Finished::of(browser(folder.path(), scheme, 1400, 1000).arg("--dump-dom").arg(&all), b"");
-    // The copies themselves are in what is printed, but they do not say these words in one.
+    // The output contains the copies, too. These do not contain the two words in one piece.
     let found = finished.stdout.split(BEGIN).skip(1).filter_map(|rest| Some(rest.split_once(END)?.0));
     let found =
         found.map(|found| serde_json::from_str(found).unwrap_or_else(|error| panic!("{error}: {found}")));
@@ -47,7 +47,7 @@ pub(crate) fn measure(page: &Path, scheme: Scheme, widths: &[u32]) -> Vec<Value>
     found
 }
 
-/// The size in bytes of a picture (PNG) of the page as it is: what is blank takes few.
+/// The size in bytes of a screenshot (PNG) of the original page. A blank page gives a small file.
 #[track_caller]
 pub(crate) fn picture_bytes(page: &Path, scheme: Scheme, width: u32) -> u64 {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
@@ -58,7 +58,7 @@ pub(crate) fn picture_bytes(page: &Path, scheme: Scheme, width: u32) -> u64 {
     metadata.unwrap_or_else(|error| panic!("the browser has made no picture: {error}; {finished}")).len()
 }
 
-/// A browser that keeps everything in this folder and reaches nobody.
+/// A browser that keeps its files in this folder and has no network.
 fn browser(folder: &Path, scheme: Scheme, width: u32, height: u32) -> Command {
     let mut command = Command::new(machine::find_browser().expect("the test needs a browser"));
     let scheme = match scheme {

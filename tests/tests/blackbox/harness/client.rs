@@ -1,15 +1,16 @@
-//! A client whose every wait has a bound.
+//! A client with a bound on every wait.
 
 use std::{
     fs,
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::{Ipv4Addr, Shutdown, SocketAddr},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use common::Address;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{
@@ -23,11 +24,11 @@ pub(crate) struct Client {
     socket: Socket,
 }
 
-/// How many bytes are written or read at once.
+/// Bytes of one write or read.
 const PART_BYTES: usize = 64 * 1024;
 
-/// Who takes nothing for so long takes nothing at all.
-const HELD_AFTER: Duration = Duration::from_millis(300);
+/// Buffers that take nothing for this long are full.
+const STILL_AFTER: Duration = Duration::from_millis(300);
 
 impl Client {
     /// Connects.
@@ -36,16 +37,23 @@ impl Client {
         Self::try_connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
-    /// Connects, if somebody listens.
+    /// Connects, or returns the error.
     pub(crate) fn try_connect(address: &Address) -> io::Result<Self> {
         Self::try_connect_with(address, |_| Ok(()))
     }
 
-    /// Connects with a receive buffer of about so many bytes, so that little is under way to a client that
-    /// does not read.
+    /// Connects with a receive buffer of about this size, so that few bytes are in flight to a client that does not read.
     #[track_caller]
     pub(crate) fn connect_narrow(address: &Address, buffer_bytes: usize) -> Self {
         Self::try_connect_with(address, |socket| socket.set_recv_buffer_size(buffer_bytes))
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Connects from this address of the machine: every address of 127.0.0.0/8 is one.
+    #[track_caller]
+    pub(crate) fn connect_from(address: &Address, source: Ipv4Addr) -> Self {
+        let source = SocketAddr::from((source, 0)).into();
+        Self::try_connect_with(address, |socket| socket.bind(&source))
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
@@ -77,7 +85,12 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn send(&self, bytes: &[u8]) {
-        (&self.socket).write_all(bytes).expect("the server takes what is sent");
+        (&self.socket).write_all(bytes).expect("the server receives the bytes");
+    }
+
+    /// Sends the bytes, or returns the error.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.socket).write_all(bytes)
     }
 
     /// Sends the bytes in pieces: mostly a few of them, sometimes more than any buffer.
@@ -92,7 +105,7 @@ impl Client {
         }
     }
 
-    /// Receives exactly so many bytes.
+    /// Receives exactly `length` bytes.
     #[track_caller]
     pub(crate) fn receive(&self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
@@ -117,7 +130,7 @@ impl Client {
         self.expect_reply_to(bytes);
     }
 
-    /// Sends the bytes and receives as many, if the server is there for it.
+    /// Sends the bytes and receives as many, or returns the error.
     pub(crate) fn try_exchange(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut reply = vec![0; bytes.len()];
         (&self.socket).write_all(bytes)?;
@@ -125,7 +138,15 @@ impl Client {
         Ok(reply)
     }
 
-    /// Expects what the server makes of the bytes.
+    /// Sends bytes that get no reply together with others, and receives the reply to those, or returns the error.
+    pub(crate) fn try_exchange_after(&self, silent: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut reply = vec![0; bytes.len()];
+        (&self.socket).write_all(&[silent, bytes].concat())?;
+        (&self.socket).read_exact(&mut reply)?;
+        Ok(reply)
+    }
+
+    /// Expects the echo of the bytes.
     #[track_caller]
     pub(crate) fn expect_reply_to(&self, bytes: &[u8]) {
         expect_same(&self.receive(bytes.len()), &upper(bytes));
@@ -137,18 +158,18 @@ impl Client {
         expect_same(&self.receive_to_end(), b"");
     }
 
-    /// Expects to be cut off: the end of the stream or a reset, whatever comes before it.
+    /// Expects the end of the stream or a reset, after any bytes.
     #[track_caller]
-    pub(crate) fn expect_cut_off(&self) {
+    pub(crate) fn expect_close_or_reset(&self) {
         let mut rest = Vec::new();
         match (&self.socket).read_to_end(&mut rest) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            Err(error) => panic!("not cut off: {error}"),
+            Err(error) => panic!("not closed: {error}"),
         }
     }
 
-    /// Expects that nothing comes for a while.
+    /// Expects that no bytes and no end arrive for this long.
     #[track_caller]
     pub(crate) fn expect_silence(&self, duration: Duration) {
         self.socket.set_read_timeout(Some(duration)).unwrap();
@@ -160,12 +181,28 @@ impl Client {
         }
     }
 
-    /// Whether something has come that has not been received: bytes or the end.
-    pub(crate) fn has_news(&self) -> bool {
+    /// Whether bytes or the end of the stream have arrived and are not received yet.
+    pub(crate) fn has_unread_bytes(&self) -> bool {
         self.socket.set_nonblocking(true).unwrap();
         let outcome = self.socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
         self.socket.set_nonblocking(false).unwrap();
         !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Waits until bytes or the end have arrived.
+    #[track_caller]
+    pub(crate) fn wait_until_readable(&self) {
+        assert!(self.poll(PollFlags::IN, PATIENCE), "nothing arrived");
+    }
+
+    /// Whether the peer's half-close has arrived.
+    pub(crate) fn is_half_closed_by_peer(&self) -> bool {
+        self.poll(PollFlags::RDHUP, Duration::ZERO)
+    }
+
+    fn poll(&self, flags: PollFlags, at_most: Duration) -> bool {
+        let timeout = Timespec::try_from(at_most).unwrap();
+        poll(&mut [PollFd::new(&self.socket, flags)], Some(&timeout)).unwrap() > 0
     }
 
     /// Shuts its writing side down.
@@ -173,7 +210,7 @@ impl Client {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Vanishes with a reset.
+    /// Closes with a reset.
     pub(crate) fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -190,33 +227,33 @@ impl Client {
         })
     }
 
-    /// Sends without reading until it is held by backpressure. Returns how many bytes it got rid of.
+    /// Sends without reading until backpressure stops it. Returns the number of sent bytes.
     ///
     /// Its bytes count up: [`counting`] makes the same ones.
     #[track_caller]
-    pub(crate) fn push_until_held(&self, at_most: usize) -> usize {
-        self.socket.set_write_timeout(Some(HELD_AFTER)).unwrap();
+    pub(crate) fn push_until_backpressure(&self, at_most: usize) -> usize {
+        self.socket.set_write_timeout(Some(STILL_AFTER)).unwrap();
         let mut sent = 0;
         loop {
-            assert!(sent < at_most, "not held after {sent} bytes");
+            assert!(sent < at_most, "no backpressure after {sent} bytes");
             match (&self.socket).write(&counting(sent, PART_BYTES)) {
                 Ok(length) => sent += length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("cut off after {sent} bytes: {error}"),
+                Err(error) => panic!("closed after {sent} bytes: {error}"),
             }
         }
         self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
         sent
     }
 
-    /// Sends without reading until the server cuts it off or `stop` is set.
+    /// Sends without reading until the server closes the connection or `stop` is set.
     #[track_caller]
     pub(crate) fn push_until(&self, stop: &AtomicBool) {
         let deadline = Instant::now() + PATIENCE;
-        self.socket.set_write_timeout(Some(HELD_AFTER)).unwrap();
+        self.socket.set_write_timeout(Some(STILL_AFTER)).unwrap();
         let bytes = counting(0, PART_BYTES);
         while !stop.load(Ordering::Relaxed) {
-            assert!(Instant::now() < deadline, "neither cut off nor stopped within {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "neither closed nor stopped within {PATIENCE:?}");
             match (&self.socket).write(&bytes) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -225,7 +262,7 @@ impl Client {
         }
     }
 
-    /// Receives to the end of the stream, and counts what it has received.
+    /// Receives to the end of the stream, and counts the bytes.
     #[track_caller]
     pub(crate) fn drain_counting(&self, received: &AtomicUsize) {
         let mut part = vec![0; PART_BYTES];
@@ -237,27 +274,26 @@ impl Client {
         }
     }
 
-    /// Waits until all the buffers on its way are full: what it has to send stays on its side.
+    /// Waits until all buffers are full, and the number of undelivered bytes no longer changes.
     #[track_caller]
-    pub(crate) fn wait_until_held(&self) {
+    pub(crate) fn wait_until_buffers_are_full(&self) {
         let mut before = (0, Instant::now());
         wait_for("it is held", || {
             let undelivered = self.undelivered_bytes();
             if undelivered == 0 || undelivered != before.0 {
                 before = (undelivered, Instant::now());
             }
-            (before.1.elapsed() >= HELD_AFTER).then_some(())
+            (before.1.elapsed() >= STILL_AFTER).then_some(())
         });
     }
 
-    /// Waits until the server's side of the connection has everything that was sent: nothing is left on this
-    /// side (proc(5), `/proc/net/tcp`, `tx_queue`).
+    /// Waits until the server's socket has received all sent bytes (proc(5), `/proc/net/tcp`, `tx_queue`).
     #[track_caller]
     pub(crate) fn wait_until_all_is_delivered(&self) {
         wait_for("all is delivered", || (self.undelivered_bytes() == 0).then_some(()));
     }
 
-    /// How many of the sent bytes the server's side of the connection does not have yet.
+    /// The number of sent bytes that the server's socket has not received yet.
     pub(crate) fn undelivered_bytes(&self) -> u64 {
         let port = |address: SocketAddr| format!(":{:04X}", address.port());
         let peer = self.socket.peer_addr().unwrap().as_socket().expect("a TCP client");
@@ -273,14 +309,14 @@ impl Client {
     }
 }
 
-/// The `length` bytes from `offset` on of a stream that never repeats itself in a way that hides a loss.
+/// `length` bytes from `offset` on of a stream without repetitions that could hide a loss.
 pub(crate) fn counting(offset: usize, length: usize) -> Vec<u8> {
     (offset..offset + length).map(|position| (position % 251) as u8).collect()
 }
 
-/// Expects each client's reply to the bytes, in rounds, until all have it: whoever is first helps nobody.
+/// Sends the bytes from every client, and waits until every client has the echo.
 #[track_caller]
-pub(crate) fn exchange_all(clients: &[Client], bytes: &[u8]) {
+pub(crate) fn exchange_with_all(clients: &[Client], bytes: &[u8]) {
     for client in clients {
         client.send(bytes);
     }
@@ -289,7 +325,7 @@ pub(crate) fn exchange_all(clients: &[Client], bytes: &[u8]) {
     }
 }
 
-/// How long this takes.
+/// The time that `act` takes.
 pub(crate) fn timed(act: impl FnOnce()) -> Duration {
     let start = Instant::now();
     act();

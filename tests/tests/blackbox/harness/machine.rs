@@ -1,11 +1,13 @@
-//! What the machine offers, and what a test may not be able to do on it.
+//! Requirements of tests on the machine, and commands that run a program in other circumstances.
 
 use std::{
     env,
     error::Error,
+    ffi::OsStr,
+    iter,
     net::TcpListener,
     panic::resume_unwind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
 };
@@ -24,22 +26,33 @@ pub(crate) fn ipv6() -> Result<(), String> {
     }
 }
 
-/// That a port under 1024 is somebody's right, and that the right can be taken away.
+/// Requires that ports below 1024 need a capability, and that it can be dropped.
 pub(crate) fn privileged_ports() -> Result<(), String> {
     let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     if first.trim().parse().is_ok_and(|first: u16| first <= 1) {
-        return Err("every port is open to everybody here (net.ipv4.ip_unprivileged_port_start)".to_owned());
+        return Err(
+            "ports below 1024 need no capability here (net.ipv4.ip_unprivileged_port_start)".to_owned()
+        );
     }
     works(&mut without_privileged_ports(&mut Command::new("true")))
 }
 
-/// That the number of threads can be limited for one process alone.
+/// Requires that the number of threads can be limited for one process alone.
 pub(crate) fn thread_limit() -> Result<(), String> {
     works(&mut with_thread_limit(&mut Command::new("true"), 10))
 }
 
-/// What this mode needs beside what every mode needs. It is judged by the machine alone: a server that refuses without
-/// a cause fails its tests.
+/// Requires that thousands of connections can be open at once.
+pub(crate) fn many_open_files() -> Result<(), String> {
+    const FILES: u64 = 10_000;
+    match common::limits::open_files() {
+        limit if limit >= FILES => Ok(()),
+        limit => Err(format!("no more than {limit} files can be open here, {FILES} must be (ulimit -n)")),
+    }
+}
+
+/// The special requirements of this mode. The check does not ask the server, so a server that refuses without a cause
+/// fails its tests.
 pub(crate) fn mode(mode: &Mode) -> Result<(), String> {
     match mode.name {
         "io-uring" => io_uring(),
@@ -47,7 +60,7 @@ pub(crate) fn mode(mode: &Mode) -> Result<(), String> {
     }
 }
 
-/// What every mode of the table needs.
+/// The requirements of every mode of the table.
 pub(crate) fn every_mode() -> Result<(), String> {
     MODES.iter().try_for_each(mode)
 }
@@ -69,14 +82,24 @@ fn io_uring() -> Result<(), String> {
     }
 }
 
-/// Python, in which the servers are written that are not ours.
+/// Python, for external servers.
 pub(crate) fn python() -> Result<(), String> {
     works(Command::new("python3").args(["-c", "import signal, socket, threading"]))
 }
 
-/// The tool of Prometheus that checks what it would scrape.
+/// The load balancer HAProxy.
+pub(crate) fn haproxy() -> Result<(), String> {
+    works(Command::new("haproxy").arg("-v"))
+}
+
+/// The tool of Prometheus that checks metrics.
 pub(crate) fn promtool() -> Result<(), String> {
     works(Command::new("promtool").arg("--version"))
+}
+
+/// Requires Prometheus and promtool, which are in one package.
+pub(crate) fn prometheus() -> Result<(), String> {
+    promtool().and_then(|()| works(Command::new("prometheus").arg("--version")))
 }
 
 /// A Python that has HdrHistogram's library (the package `hdrhistogram`).
@@ -84,7 +107,7 @@ pub(crate) fn python_with_hdrhistogram() -> Result<(), String> {
     hdrhistogram_python().map(drop)
 }
 
-/// The Python in which HdrHistogram's library is installed for the tests, or else the system's, if it is there.
+/// A Python with HdrHistogram's library: the one installed for the tests, or the system's.
 pub(crate) fn hdrhistogram_python() -> Result<PathBuf, String> {
     let own = programs::workspace().join("target/python/bin/python3");
     let has_it = |python: &PathBuf| works(Command::new(python).args(["-c", "import hdrh.log"])).is_ok();
@@ -94,28 +117,60 @@ pub(crate) fn hdrhistogram_python() -> Result<PathBuf, String> {
             .to_owned()
     })
 }
+
+/// The tool of systemd that checks units, in a version that checks files (250).
+pub(crate) fn systemd_analyze() -> Result<(), String> {
+    works(Command::new("systemd-analyze").args(["security", "--offline=yes", "--help"]))
+}
+
 /// A browser that shows pages without a window.
 pub(crate) fn browser() -> Result<(), String> {
     let browser = find_browser().ok_or_else(|| format!("there is none of {} here", BROWSERS.join(", ")))?;
     works(Command::new(browser).arg("--version"))
 }
 
-/// Where that browser is.
+/// The path of that browser.
 pub(crate) fn find_browser() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let of_folder = |folder: PathBuf| BROWSERS.iter().map(move |name| folder.join(name));
     env::split_paths(&path).flat_map(of_folder).find(|file| file.is_file())
 }
 
-/// The names of those that understand the same arguments.
+/// Browsers that accept the same arguments.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// A program that gives another one a terminal.
+/// The shell bash.
+pub(crate) fn bash() -> Result<(), String> {
+    works(Command::new("bash").args(["--norc", "-c", "true"]))
+}
+
+/// The shell fish.
+pub(crate) fn fish() -> Result<(), String> {
+    works(Command::new("fish").args(["--no-config", "-c", "true"]))
+}
+
+/// The shell zsh.
+pub(crate) fn zsh() -> Result<(), String> {
+    works(Command::new("zsh").args(["-f", "-c", "true"]))
+}
+
+/// A program that runs another one on a terminal.
 pub(crate) fn terminal() -> Result<(), String> {
     works(Command::new("script").args(["--quiet", "--return", "--command", "true", "/dev/null"]))
 }
 
-/// The command without the right to ports under 1024, which it has only where root starts it.
+/// The command on a terminal with this many columns. Both of its outputs arrive on standard output.
+pub(crate) fn in_terminal(command: &Command, columns: u32) -> Command {
+    let quoted = |word: &OsStr| format!("'{}'", word.to_str().expect("it is UTF-8").replace('\'', r"'\''"));
+    let words: Vec<_> = iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+    let shell = format!("stty cols {columns} rows 40; exec {}", words.join(" "));
+    let mut on_terminal = Command::new("script");
+    on_terminal.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+    copy_environment(command, &mut on_terminal);
+    on_terminal
+}
+
+/// The command without the capability for ports below 1024.
 pub(crate) fn without_privileged_ports(command: &mut Command) -> Command {
     match rustix::process::geteuid().is_root() {
         true => before(&["setpriv", "--bounding-set=-net_bind_service"], command),
@@ -128,19 +183,19 @@ pub(crate) fn with_open_files(command: &mut Command, soft: u32, hard: u32) -> Co
     before(&["prlimit", &format!("--nofile={soft}:{hard}"), "--"], command)
 }
 
-/// The command on one CPU, of those that this process may use.
+/// The command on one of the CPUs that this process may use.
 pub(crate) fn with_one_cpu(command: &mut Command) -> Command {
     let usable = rustix::thread::sched_getaffinity(None).expect("a process may know its CPUs");
     let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|cpu| usable.is_set(*cpu));
     before(&["taskset", "--cpu-list", &first.expect("there is a CPU").to_string()], command)
 }
 
-/// The command with at most so many threads. The kernel counts all of a user's, and never root's: so root
-/// starts it as a user that nobody is, and others start it in a user namespace that has only itself in it.
+/// The command with a limit on threads. The kernel counts all threads of a user, and ignores the limit for root. So root
+/// starts it as an unused user, and others start it in a new user namespace.
 pub(crate) fn with_thread_limit(command: &mut Command, limit: u32) -> Command {
     let limit = format!("--nproc={limit}:{limit}");
     if rustix::process::geteuid().is_root() {
-        // Tests that run at once are different users. Numbers like these are given to nobody by default.
+        // Concurrent tests use different users. Numbers in this range are unused by default.
         let user = 0x4000_0000 + std::process::id() % 0x1000_0000 + u32::from(unique());
         let user = format!("--reuid={user}");
         before(&["setpriv", "--clear-groups", &user, "prlimit", &limit, "--"], command)
@@ -149,24 +204,45 @@ pub(crate) fn with_thread_limit(command: &mut Command, limit: u32) -> Command {
     }
 }
 
-/// A network of its own for one process.
+/// Requires a separate network namespace for one process.
 pub(crate) fn own_network() -> Result<(), String> {
     works(&mut with_few_local_ports(&mut Command::new("true")))
 }
 
-/// The command in a network of its own, which is one loopback device whose addresses have 100 ports each.
+/// The command in a new network namespace with 100 local ports for each address.
 pub(crate) fn with_few_local_ports(command: &mut Command) -> Command {
     let set_up =
         "ip link set lo up && echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
     before(&["unshare", "--user", "--map-root-user", "--net", "sh", "-c", set_up, "sh"], command)
 }
 
-/// Mounts of its own for one process.
+/// Requires a separate network namespace with a link-local address.
+pub(crate) fn link_local() -> Result<(), String> {
+    ipv6()?;
+    works(&mut with_link_local(&mut Command::new("true")))
+}
+
+/// The command in a new network namespace. Its loopback device, the first interface, has the address fe80::1.
+pub(crate) fn with_link_local(command: &mut Command) -> Command {
+    // The kernel adds the route a moment after the address.
+    let set_up = "ip link set lo up && ip -6 address add fe80::1/64 dev lo nodad || exit; \
+                  for try in $(seq 500); do ip -6 route get fe80::1 oif lo >/dev/null 2>&1 && exec \"$@\"; \
+                  sleep 0.01; done; exit 1";
+    before(&["unshare", "--user", "--map-root-user", "--net", "sh", "-c", set_up, "sh"], command)
+}
+
+/// The command in the network namespace of this process.
+pub(crate) fn in_network_of(process: u32, command: &mut Command) -> Command {
+    let target = format!("--target={process}");
+    before(&["nsenter", &target, "--user", "--net", "--preserve-credentials"], command)
+}
+
+/// Requires a separate mount namespace for one process.
 pub(crate) fn kernel_settings() -> Result<(), String> {
     works(&mut with_kernel_setting(&mut Command::new("true"), "/proc/sys/kernel/ostype", "Linux"))
 }
 
-/// The command where this file of the kernel's settings shows this value. Others go on seeing, and having, the real one.
+/// The command in a mount namespace where this file of kernel settings has this content. The real setting is unchanged.
 pub(crate) fn with_kernel_setting(command: &mut Command, file: &str, value: &str) -> Command {
     let set_up = "shown=$(mktemp) && echo \"$2\" > \"$shown\" && mount --bind \"$shown\" \"$1\" && rm \"$shown\" \
                   && shift 2 && exec \"$@\"";
@@ -174,17 +250,16 @@ pub(crate) fn with_kernel_setting(command: &mut Command, file: &str, value: &str
     before(&[&unshare[..], &["sh", "-c", set_up, "sh", file, value]].concat(), command)
 }
 
-/// That a thread can have some of its system calls refused.
+/// Requires that a filter can refuse system calls of one thread.
 pub(crate) fn filters() -> Result<(), String> {
     thread::scope(|scope| scope.spawn(|| refuse(libc::SYS_eventfd2, Errno::PERM)).join())
         .expect("an error is returned")
         .map_err(|error| format!("no system calls can be filtered here: {error}"))
 }
 
-/// What this makes of it where the kernel refuses a system call with this error, to this call alone and to the processes that
-/// it starts meanwhile.
+/// Calls `act` while the kernel refuses a system call with this error, only to `act` and to the processes that it starts.
 pub(crate) fn refusing<T: Send>(call: i64, error: Errno, act: impl FnOnce() -> T + Send) -> T {
-    // A filter stays for as long as its thread, and is inherited (seccomp(2)).
+    // A filter lasts as long as its thread, and child processes inherit it (seccomp(2)).
     let refused = || {
         refuse(call, error).expect("the test needs filters");
         act()
@@ -193,7 +268,7 @@ pub(crate) fn refusing<T: Send>(call: i64, error: Errno, act: impl FnOnce() -> T
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// From now on, the kernel refuses this system call to this thread.
+/// Makes the kernel refuse this system call to this thread.
 fn refuse(call: i64, error: Errno) -> Result<(), Box<dyn Error + Send + Sync>> {
     let refused = SeccompAction::Errno(error.raw_os_error().unsigned_abs());
     let rules = [(call, Vec::new())].into_iter().collect();
@@ -201,22 +276,65 @@ fn refuse(call: i64, error: Errno) -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(seccompiler::apply_filter(&BpfProgram::try_from(filter)?)?)
 }
 
-/// The command with a standard error that takes nothing, like a file on a full disk.
+/// The command with a standard error that refuses every write, like a full disk.
 pub(crate) fn with_full_stderr(command: &mut Command) -> Command {
     before(&["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"], command)
 }
 
-/// The command with another in front of it that starts it.
-fn before(front: &[&str], command: &Command) -> Command {
+/// The command with this limit on the size of written files.
+pub(crate) fn with_file_size_limit(command: &mut Command, bytes: u32) -> Command {
+    before(&["prlimit", &format!("--fsize={bytes}:{bytes}"), "--"], command)
+}
+
+/// Requires that a folder can be a full disk for one process alone.
+pub(crate) fn full_disk() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    works(&mut with_full_disk(&mut Command::new("true"), folder.path()))
+}
+
+/// The command in a mount namespace where this folder is a full disk.
+pub(crate) fn with_full_disk(command: &mut Command, folder: &Path) -> Command {
+    let set_up = "mount -t tmpfs -o size=64k tmpfs \"$1\" && head -c 65536 /dev/zero > \"$1/filler\" && shift && \
+                  exec \"$@\"";
+    let folder = folder.to_str().expect("temporary folders have names in ASCII");
+    before(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", set_up, "sh", folder], command)
+}
+
+/// Requires that a process can run as another user.
+pub(crate) fn other_users() -> Result<(), String> {
+    works(&mut as_another_user(&mut Command::new("true")))
+}
+
+/// The distribution's Python, which other users can run too.
+pub(crate) const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
+/// Requires a Python that other users can run.
+pub(crate) fn python_of_other_users() -> Result<(), String> {
+    works(&mut as_another_user(Command::new(SYSTEM_PYTHON).args(["-c", "import socket"])))
+}
+
+/// The command as an unused user.
+pub(crate) fn as_another_user(command: &mut Command) -> Command {
+    let user = format!("--reuid={}", 0x5000_0000 + u32::from(unique()));
+    before(&["setpriv", "--clear-groups", &user], command)
+}
+
+/// The command, started by another one.
+pub(super) fn before(front: &[&str], command: &Command) -> Command {
     let mut all = Command::new(front[0]);
     all.args(&front[1..]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
+    copy_environment(command, &mut all);
+    all
+}
+
+/// Copies the environment changes of one command to the other.
+fn copy_environment(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
         match value {
-            Some(value) => all.env(name, value),
-            None => all.env_remove(name),
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
         };
     }
-    all
 }
 
 fn works(command: &mut Command) -> Result<(), String> {
@@ -227,8 +345,8 @@ fn works(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// A number that no other test of this process has.
-fn unique() -> u16 {
+/// A number that is unique in this process.
+pub(super) fn unique() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

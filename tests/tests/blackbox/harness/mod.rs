@@ -1,13 +1,17 @@
-//! What lets a test read as its scenario: the programs, the processes and the clients.
+//! Tools of the tests: the programs, the processes and the clients. They let a test read as its scenario.
 
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod exposition;
+pub(crate) mod faulty;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod prometheus;
 pub(crate) mod queues;
+pub(crate) mod quota;
+pub(crate) mod scraped_load;
 pub(crate) mod server;
 pub(crate) mod text;
 pub(crate) mod wait;

@@ -1,4 +1,4 @@
-// Measures the page that it stands in, and tells the page that has it in a frame.
+// Measures its page, and writes the result into the parent page of the frame.
 (() => {
   const isSeen = element => element.getClientRects().length > 0;
   const numbers = color => (color.match(/[\d.]+/g) || []).map(Number);
@@ -33,6 +33,18 @@
     texts.push({ text: text.slice(0, 40), drawn, contrast: contrast(color, behind(element)), size: parseFloat(style.fontSize) * scale });
   }
 
+  // Flags broken over two lines.
+  const broken = [];
+  const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    for (const flag of node.data.matchAll(/(?<![\w-])--?[a-z][a-z-]*/g)) {
+      const range = document.createRange();
+      range.setStart(node, flag.index);
+      range.setEnd(node, flag.index + flag[0].length);
+      if (range.getClientRects().length > 1) broken.push(flag[0]);
+    }
+  }
+
   const plots = [...document.querySelectorAll('figure')].map(figure => {
     const pictures = [...figure.querySelectorAll('[role=img]')].filter(isSeen);
     const card = figure.getBoundingClientRect();
@@ -42,6 +54,21 @@
       const whole = boxes[index];
       return box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1 || box.bottom > whole.bottom + 1;
     }).map(text => text.textContent.trim()));
+    // Words on one line with less than a word space between them, and marks that hide each other.
+    const collisions = pictures.flatMap(picture => {
+      const texts = [...picture.querySelectorAll('text')].filter(text => text.textContent.trim());
+      const boxes = texts.map(text => [text.textContent.trim(), text.getBoundingClientRect()]);
+      const pairs = boxes.flatMap((one, index) => boxes.slice(index + 1).map(other => [one, other]));
+      return pairs.filter(([[, a], [, b]]) => Math.abs(a.top - b.top) < 3 && a.left < b.right + 4 && b.left < a.right + 4)
+        .map(([[one], [other]]) => one + ' ' + other);
+    });
+    const hidden = pictures.flatMap(picture => {
+      const marks = [...picture.querySelectorAll('circle[fill=none], polygon, polyline[stroke-width="9"]')].map(mark => {
+        const box = mark.getBoundingClientRect();
+        return [box.left, box.top, box.width].map(Math.round).join(' ');
+      });
+      return marks.filter((mark, index) => marks.indexOf(mark) !== index);
+    });
     const lines = pictures.flatMap(picture => [...picture.querySelectorAll('polyline')]).filter(line => line.getAttribute('stroke-width') === '8');
     return {
       title: figure.querySelector('h3').textContent,
@@ -51,6 +78,9 @@
       box: boxes.length ? [boxes[0].left, boxes[0].right, boxes[0].height] : [],
       texts: pictures.flatMap(picture => [...picture.querySelectorAll('text')].map(text => text.textContent.trim())),
       outside,
+      collisions,
+      hidden,
+      arrows: pictures.flatMap(picture => [...picture.querySelectorAll('polyline[stroke-width="9"]')]).length,
       lines: lines.length,
       faintest: Math.min(...lines.map(line => contrast(getComputedStyle(line).stroke, behind(line)))),
     };
@@ -72,6 +102,7 @@
     was_evil: window.evil === true,
     text: document.querySelector('main').innerText.replace(/[<>&]/g, '?'),
     texts,
+    broken,
     plots,
   };
   const into = parent.document.createElement('pre');

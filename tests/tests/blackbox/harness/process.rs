@@ -1,4 +1,4 @@
-//! A program that runs, and what it has printed.
+//! A running program and its output.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use super::{
     wait::{PATIENCE, wait_for},
 };
 
-/// A program that runs. It is killed when this is dropped, and it alone.
+/// A running program. It is killed when this value is dropped; its children are not.
 pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -27,13 +27,13 @@ pub(crate) struct Running {
 /// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// The exit code; absent where a signal ended it.
+    /// The exit code. None if a signal ended the program.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// What a program prints, as it comes.
+/// The output of a program, read as it arrives.
 pub(crate) struct Printed {
     text: Arc<Text>,
     reader: Option<JoinHandle<()>>,
@@ -75,7 +75,7 @@ impl Running {
         kill_process(pid(self.id()), signal).expect("it has not been waited for");
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
@@ -95,7 +95,7 @@ impl Running {
     /// The CPU time that its threads have used (proc_pid_stat(5), `utime` and `stime`).
     pub(crate) fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
-        // The second field is the name in parentheses, which may hold anything.
+        // The second field is the name in parentheses, which may contain any character.
         let (_, after_name) = stat.rsplit_once(')').expect("the name is in parentheses");
         let field = |number: usize| -> u64 {
             after_name.split_whitespace().nth(number - 3).unwrap().parse().expect("a number of ticks")
@@ -103,9 +103,17 @@ impl Running {
         Duration::from_secs(field(14) + field(15)) / rustix::param::clock_ticks_per_second() as u32
     }
 
-    /// How many file descriptors it has open.
+    /// The number of its open file descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
+    }
+
+    /// Its anonymous memory in bytes (proc_pid_smaps(5), `Pss_Anon`), which the kernel counts page by page; `VmRSS` is not
+    /// exact.
+    pub(crate) fn anonymous_memory_bytes(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id())).expect("it runs");
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
     }
 
     /// Its memory in bytes (proc_pid_status(5), `VmRSS`).
@@ -121,7 +129,7 @@ impl Drop for Running {
         if thread::panicking() {
             eprintln!("--- {} printed to stderr:\n{}---", self.id(), self.stderr.so_far());
         }
-        // Where it has ended already, there is nothing to kill and only its entry to collect.
+        // If it has ended, the kill has no effect, and the wait reaps it.
         let _ended = self.child.kill();
         let _collected = self.child.wait();
     }
@@ -143,24 +151,24 @@ impl Printed {
         Self { text, reader: Some(reader) }
     }
 
-    /// What has been printed so far.
+    /// The output so far.
     pub(crate) fn so_far(&self) -> String {
         String::from_utf8_lossy(&self.text.bytes.lock().unwrap()).into_owned()
     }
 
-    /// How many lines so far have this in them.
+    /// The number of lines so far that contain this.
     pub(crate) fn count(&self, part: &str) -> usize {
         self.so_far().lines().filter(|line| line.contains(part)).count()
     }
 
-    /// Waits for a line that has this in it, and returns the first.
+    /// Waits for a line that contains this, and returns the first one.
     #[track_caller]
     pub(crate) fn wait_for(&self, part: &str) -> String {
         self.wait(|text| whole_lines(text).find(|line| line.contains(part)).map(str::to_owned))
-            .unwrap_or_else(|| panic!("waited in vain for a line with '{part}' in\n{}", self.so_far()))
+            .unwrap_or_else(|| panic!("no line with '{part}' in\n{}", self.so_far()))
     }
 
-    /// Waits for so many lines. There are none where the program ends before.
+    /// Waits for this many lines. None if the program ends earlier.
     pub(crate) fn wait_for_lines(&self, count: usize) -> Option<Vec<String>> {
         self.wait(|text| {
             let lines: Vec<_> = whole_lines(text).map(str::to_owned).collect();
@@ -168,19 +176,19 @@ impl Printed {
         })
     }
 
-    /// Waits for these parts, one after the other, wherever a line ends.
+    /// Waits for these parts in this order, regardless of line ends.
     #[track_caller]
     pub(crate) fn wait_for_parts(&self, parts: &[&str]) {
         let found = self
             .wait(|text| parts.iter().try_fold(text, |rest, part| Some(rest.split_once(part)?.1)).map(drop));
-        assert!(found.is_some(), "waited in vain for {parts:?} in\n{}", self.so_far());
+        assert!(found.is_some(), "no {parts:?} in this order in\n{}", self.so_far());
     }
 
     fn wait<T>(&self, mut look: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + PATIENCE;
         let mut bytes = self.text.bytes.lock().unwrap();
         loop {
-            // Who has ended prints no more.
+            // A program that has ended prints nothing more.
             let has_ended = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
             match look(&String::from_utf8_lossy(&bytes)) {
                 None if !has_ended && Instant::now() < deadline => {}
@@ -198,7 +206,7 @@ impl Printed {
     }
 }
 
-/// The lines that are printed to their ends.
+/// The complete lines.
 fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
 }
@@ -208,7 +216,7 @@ impl Finished {
     #[track_caller]
     pub(crate) fn of(command: &mut Command, input: &[u8]) -> Self {
         let mut running = Running::start(command);
-        // One that has ended early reads no more, which its exit code tells.
+        // The write fails if the program has ended early. Its exit code shows that.
         let mut stdin = running.stdin.take().expect("stdin is a pipe");
         let input = input.to_vec();
         let typing = thread::spawn(move || drop(stdin.write_all(&input)));
@@ -217,25 +225,25 @@ impl Finished {
         finished
     }
 
-    /// That it ended with this code.
+    /// Expects this exit code.
     #[track_caller]
     pub(crate) fn expect_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "the exit code; {self}");
         self
     }
 
-    /// That it has made a report, whatever the verdict is: it may be the machine's doing.
+    /// Expects the exit code of a run with a report, with any verdict.
     #[track_caller]
     pub(crate) fn expect_report(&self) -> &Self {
         assert!(matches!(self.code, Some(0 | 4)), "the exit code; {self}");
         self
     }
 
-    /// That its standard error has all of these in it.
+    /// Expects all of these parts on standard error.
     #[track_caller]
-    pub(crate) fn expect_said(&self, parts: &[&str]) -> &Self {
+    pub(crate) fn expect_stderr(&self, parts: &[&str]) -> &Self {
         for part in parts {
-            assert!(self.stderr.contains(part), "'{part}' is not said; {self}");
+            assert!(self.stderr.contains(part), "'{part}' is missing; {self}");
         }
         self
     }
@@ -248,7 +256,7 @@ impl std::fmt::Display for Finished {
     }
 }
 
-/// The process with this number, which is nobody's group.
+/// The process with this number.
 pub(crate) fn pid(id: u32) -> Pid {
     i32::try_from(id).ok().and_then(Pid::from_raw).expect("process numbers are positive")
 }

@@ -22,7 +22,7 @@ pub(crate) fn loadgen() -> &'static Path {
     program("loadgen")
 }
 
-/// Builds the programs. Where they are up to date, which cargo knows under its own lock, nothing is done.
+/// Builds the programs with cargo, which does nothing if they are up to date.
 pub(crate) fn build() {
     PROGRAMS.get_or_init(|| {
         let output = cargo_build().output().expect("cargo can be started");
@@ -42,7 +42,7 @@ fn program(name: &str) -> &'static Path {
     programs.get(name).unwrap_or_else(|| panic!("cargo has built no {name}"))
 }
 
-/// Where cargo puts the programs follows from where it has put this one: `TARGET/[TRIPLE/]PROFILE/deps/`.
+/// The target folder and the profile follow from the path of this test program: `TARGET/[TRIPLE/]PROFILE/deps/`.
 fn cargo_build() -> Command {
     let this = env::current_exe().expect("this program has a path");
     let profile_folder = this.ancestors().nth(2).expect("test programs are in PROFILE/deps");
@@ -70,7 +70,7 @@ fn name_of(folder: &Path) -> &str {
     folder.file_name().and_then(|name| name.to_str()).expect("cargo names its folders in ASCII")
 }
 
-/// The program that a line of cargo's messages is about.
+/// The program in a line of cargo's messages.
 fn executable(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let path = message["executable"].as_str()?;

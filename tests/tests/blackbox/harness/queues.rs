@@ -1,4 +1,4 @@
-//! What a program waits with, as the kernel shows it: its epoll instances and its rings, and the sockets in each.
+//! The event queues of a program (epoll instances and rings), and the sockets in each, read from `/proc`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    /// Looks at the process with this number.
+    /// Reads the queues of the process with this number.
     pub(crate) fn of(id: u32) -> Self {
         let folder = fs::read_dir(format!("/proc/{id}/fd")).expect("it runs");
         let descriptors: BTreeMap<u32, PathBuf> = folder
@@ -36,7 +36,7 @@ impl Queues {
                     .filter(is_socket)
                     .map(|fd| fd.to_string())
                     .collect(),
-                // Requests that wait for a socket are listed without it: they are counted, and told apart by the count.
+                // Requests that wait for a socket are listed without the socket, so a counter numbers them.
                 "anon_inode:[io_uring]" => {
                     let waiting = info().lines().filter(|line| line.trim_start().starts_with("op=")).count();
                     (0..waiting).map(|place| format!("request {place} of {number}")).collect()
@@ -48,9 +48,9 @@ impl Queues {
         Self { waits: waits.collect() }
     }
 
-    /// How many sockets have come to each queue since `before`. Queues with the same sockets are one that has two
-    /// descriptors; those without any count as one.
-    pub(crate) fn newcomers(&self, before: &Queues) -> Vec<usize> {
+    /// The number of sockets added to each queue since `before`. Queues with the same sockets are one queue with two
+    /// descriptors. Empty queues count as one.
+    pub(crate) fn added_sockets(&self, before: &Queues) -> Vec<usize> {
         let nothing = BTreeSet::new();
         let new = |(queue, waits): (&u32, &BTreeSet<String>)| -> BTreeSet<String> {
             waits.difference(before.waits.get(queue).unwrap_or(&nothing)).cloned().collect()
@@ -60,7 +60,7 @@ impl Queues {
     }
 }
 
-/// The descriptor that a line of an epoll instance is about (proc_pid_fdinfo(5)).
+/// The descriptor in a line of an epoll instance (proc_pid_fdinfo(5)).
 fn epoll_target(line: &str) -> Option<u32> {
     line.strip_prefix("tfd:")?.split_whitespace().next()?.parse().ok()
 }

@@ -1,7 +1,14 @@
 //! The server under test.
 
-use std::{env, ffi::OsStr, fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    process::Command,
+};
 
+use command_fds::{CommandFdExt, FdMapping};
 use common::Address;
 use rustix::process::Signal;
 use server::mode::Mode;
@@ -16,11 +23,11 @@ use super::{
     wait::wait_until,
 };
 
-/// A server that is about to be started.
+/// A server that is not started yet.
 pub(crate) struct ServerCommand {
     command: Command,
     listens: usize,
-    /// Where its copy is, if it needs one.
+    /// The folder of its copy, if it needs one.
     copied_to: Option<TempDir>,
 }
 
@@ -42,7 +49,7 @@ impl ServerCommand {
         Self::bare().args(&["--mode", mode.name])
     }
 
-    /// A server of which nothing is said.
+    /// A server without flags.
     pub(crate) fn bare() -> Self {
         let mut command = Command::new(programs::server());
         keep_environment_out(&mut command);
@@ -64,9 +71,22 @@ impl ServerCommand {
         self.args(&["--listen", &address.to_string()])
     }
 
-    /// Says how many listeners there will be where it is not said by [`ServerCommand::listen`].
+    /// Sets the number of listeners if [`ServerCommand::listen`] does not.
     pub(crate) fn expect_listeners(mut self, count: usize) -> Self {
         self.listens = count;
+        self
+    }
+
+    /// With these sockets from descriptor 3 on, each with its name, as systemd passes them. To be called after what starts
+    /// the server by another program.
+    pub(crate) fn with_sockets<'a>(mut self, sockets: impl IntoIterator<Item = (&'a str, OwnedFd)>) -> Self {
+        let (names, sockets): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
+        let set_pid = ["sh", "-c", "export LISTEN_PID=$$; exec \"$@\"", "sh"];
+        self.command = machine::before(&set_pid, &self.command);
+        self.command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        let mappings =
+            sockets.into_iter().zip(3..).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+        self.command.fd_mappings(mappings.collect()).expect("each descriptor is given once");
         self
     }
 
@@ -76,15 +96,20 @@ impl ServerCommand {
         self
     }
 
-    /// See [`machine::with_thread_limit`]. As another user, the server may have no way to where it was built.
+    /// See [`machine::with_thread_limit`]. Another user may have no access to the build folder, so this copies the server.
     pub(crate) fn with_thread_limit(mut self, limit: u32) -> Self {
+        self.command = machine::with_thread_limit(&mut self.reachable(), limit);
+        self
+    }
+
+    /// The same command of a copy that every user can start.
+    fn reachable(&mut self) -> Command {
         let folder = reachable_copy();
         let mut command = Command::new(folder.path().join("server"));
         command.args(self.command.get_args());
         keep_environment_out(&mut command);
-        self.command = machine::with_thread_limit(&mut command, limit);
         self.copied_to = Some(folder);
-        self
+        command
     }
 
     pub(crate) fn with_full_stderr(mut self) -> Self {
@@ -92,9 +117,22 @@ impl ServerCommand {
         self
     }
 
+    /// With a stderr that `JOURNAL_STREAM` names.
+    pub(crate) fn with_stderr_as_journal(mut self) -> Self {
+        let script = "JOURNAL_STREAM=$(stat -L -c %d:%i /dev/stderr) exec \"$@\"";
+        self.command = machine::before(&["sh", "-c", script, "sh"], &self.command);
+        self
+    }
+
     /// See [`machine::with_kernel_setting`].
     pub(crate) fn with_kernel_setting(mut self, file: &str, value: &str) -> Self {
         self.command = machine::with_kernel_setting(&mut self.command, file, value);
+        self
+    }
+
+    /// See [`machine::with_link_local`].
+    pub(crate) fn with_link_local(mut self) -> Self {
+        self.command = machine::with_link_local(&mut self.command);
         self
     }
 
@@ -117,7 +155,7 @@ impl ServerCommand {
         Server { running, _copied_to: self.copied_to, addresses }
     }
 
-    /// Starts it although it cannot run, and waits for its end.
+    /// Starts it with settings that it refuses, and waits for its end.
     #[track_caller]
     pub(crate) fn fail(mut self) -> Finished {
         Finished::of(&mut self.command, b"")
@@ -147,7 +185,7 @@ impl Server {
         Client::connect(self.address())
     }
 
-    /// So many clients, of which each has been served once.
+    /// `count` clients, each of which has been served once.
     #[track_caller]
     pub(crate) fn connect_served(&self, count: usize) -> Vec<Client> {
         let clients: Vec<_> = (0..count).map(|_| self.connect()).collect();
@@ -157,16 +195,21 @@ impl Server {
         clients
     }
 
-    /// That it serves a newcomer.
+    /// Expects that it serves a new connection.
     #[track_caller]
     pub(crate) fn expect_service(&self) {
-        self.connect().exchange(b"Is anybody there?");
+        self.connect().exchange(b"Is the server there?");
     }
 
-    /// How many descriptors it has open when nobody is connected.
+    /// The number of its open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.running.descriptors()
+    }
+
+    /// The number of its open descriptors without connections.
     #[track_caller]
     pub(crate) fn descriptors_at_rest(&self) -> usize {
-        // Once it serves, it has all that it waits with. One is this client's.
+        // After an echo, all its queues are open. One descriptor is this client's.
         let client = self.connect_served(1);
         let at_rest = self.running.descriptors() - 1;
         drop(client);
@@ -174,17 +217,22 @@ impl Server {
         at_rest
     }
 
-    /// That it comes to have no more descriptors than these again.
+    /// Waits until it has no more descriptors than these.
     #[track_caller]
     pub(crate) fn expect_descriptors(&self, at_rest: usize) {
         wait_until("every descriptor is closed", || self.running.descriptors() <= at_rest);
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.id()
     }
 
     pub(crate) fn process(&mut self) -> &mut Running {
         &mut self.running
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(crate) fn log(&self) -> &Printed {
         &self.running.stderr
     }
@@ -193,12 +241,12 @@ impl Server {
         self.running.signal(signal);
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Asks it to end, and waits until it drains.
+    /// Sends the signal, and waits until it drains.
     #[track_caller]
     pub(crate) fn begin_drain(&self, signal: Signal) {
         self.signal(signal);
@@ -211,7 +259,7 @@ impl Server {
         Stopped { finished: self.running.finish() }
     }
 
-    /// Asks it to end, waits, and expects that it could end cleanly.
+    /// Sends SIGTERM, waits for its end, and expects a clean end.
     #[track_caller]
     pub(crate) fn stop(self) -> Stopped {
         self.terminate();
@@ -222,7 +270,7 @@ impl Server {
 }
 
 impl Stopped {
-    /// What its last log line says it counted.
+    /// A count in its last log line.
     #[track_caller]
     pub(crate) fn counted(&self, what: &str) -> u64 {
         let last = self.finished.stderr.lines().last().expect("it has logged its end");
@@ -231,27 +279,29 @@ impl Stopped {
     }
 }
 
-/// Where a `listening on` line says that it listens.
+/// The address in a `listening on` line.
 #[track_caller]
 fn address(line: &str) -> Address {
     let address = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("'{line}' is no address"));
     address.parse().unwrap_or_else(|error| panic!("'{line}': {error}"))
 }
 
-/// A program is not to be configured by the environment that the tests happen to run in.
+/// Removes variables of the test's environment that would configure the program.
 pub(crate) fn keep_environment_out(command: &mut Command) {
-    let ours = |name: &str| name.starts_with("SERVER_") || name == "RUST_LOG";
+    let ours = |name: &str| {
+        ["SERVER_", "LISTEN_", "NOTIFY_SOCKET", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
+    };
     for (name, _) in env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }
 }
 
-/// A folder with a copy of the server where every user can start it.
+/// A folder with a copy of the server that every user can start.
 fn reachable_copy() -> TempDir {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is our own");
-    // Not by this process: a test that starts a program at this moment would keep the copy open for writing,
-    // and what is written cannot be started.
+    // Another process writes the copy. A test that forks at this moment would otherwise keep it open for writing, and a
+    // file that is open for writing cannot be started.
     let copied = Command::new("cp").arg(programs::server()).arg(folder.path()).status();
     assert!(copied.is_ok_and(|status| status.success()), "the server cannot be copied");
     folder

@@ -1,6 +1,6 @@
-//! How bytes are shown, compared and made.
+//! Bytes: how tests show, compare and make them.
 
-/// At most the first bytes, escaped.
+/// The first bytes, escaped.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     const SHOWN: usize = 2000;
     let rest = bytes.len().saturating_sub(SHOWN);
@@ -8,7 +8,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     if rest == 0 { escaped } else { format!("{escaped}... and {rest} bytes more") }
 }
 
-/// That the bytes are these. A difference is shown where it begins.
+/// Expects equal bytes. Shows where a difference begins.
 #[track_caller]
 pub(crate) fn expect_same(got: &[u8], expected: &[u8]) {
     if got == expected {
@@ -28,18 +28,18 @@ pub(crate) fn expect_same(got: &[u8], expected: &[u8]) {
     );
 }
 
-/// Bytes of every value in no order that a buffer could hide; always the same ones.
+/// Pseudo-random bytes of every value. Always the same.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     (0..length).map(|_| random.next() as u8).collect()
 }
 
-/// What the server makes of the bytes.
+/// The expected echo of the bytes.
 pub(crate) fn upper(bytes: &[u8]) -> Vec<u8> {
     bytes.to_ascii_uppercase()
 }
 
-/// The value that stands behind `name=` in a log line.
+/// The value of `name=` in a log line.
 #[track_caller]
 pub(crate) fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let mut fields = line.split_whitespace();
@@ -48,8 +48,7 @@ pub(crate) fn field<'a>(line: &'a str, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no {name}= in: {line}"))
 }
 
-/// The long flags that a help text explains: each stands at the beginning of a line, after its short form if it
-/// has one.
+/// The long flags in a help text. Each begins a line, or follows its short form.
 pub(crate) fn flags(help: &str) -> Vec<String> {
     let flag_of = |line: &str| {
         let flag = line.split_whitespace().take(2).find(|word| word.starts_with("--"))?;

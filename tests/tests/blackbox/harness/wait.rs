@@ -1,12 +1,12 @@
-//! Waiting for what must come.
+//! Waiting for conditions.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a test waits for what must come. It is far more than anything takes, so that a busy machine fails
-/// no test; what does come ends the wait at once.
+/// The longest wait for a condition. It is far more than any condition needs, so that a busy machine fails no test. The wait
+/// ends as soon as the condition holds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
@@ -25,7 +25,7 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
         if let Some(value) = look() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         thread::sleep(BETWEEN_LOOKS);
     }
 }

@@ -1,4 +1,6 @@
-//! The command line: its help, its mistakes, and what is generated from it.
+//! The command line: its help, its usage errors, and the files generated from it.
+
+use std::fs;
 
 use server::mode::MODES;
 
@@ -9,15 +11,17 @@ use crate::{
 
 group! {
     once {
-        mistakes_are_bad_usage_and_the_error_names_them,
-        variables_of_its_own_server_that_make_no_sense_are_bad_usage,
+        a_usage_error_names_the_mistake,
+        a_command_that_needs_a_shell_is_refused,
+        a_file_without_a_result_gives_a_plain_error,
+        invalid_variables_of_the_started_server_are_usage_errors,
         the_help_names_every_mode_and_the_exit_codes,
         the_version_is_printed,
         man_page_and_completions_name_every_flag,
     }
 }
 
-fn mistakes_are_bad_usage_and_the_error_names_them() {
+fn a_usage_error_names_the_mistake() {
     for (args, said) in [
         ("", "Usage"),
         ("walk", "walk"),
@@ -37,7 +41,16 @@ fn mistakes_are_bad_usage_and_the_error_names_them() {
         ("run localhost:0", "port 0"),
         ("run --server-threads 5k", "--threads 5000 is too many"),
         ("compare --server-threads 5k", "--threads 5000 is too many"),
-        ("run -r 1.5", "'1.5' is not a count"),
+        ("run -r 0/min", "without --rate"),
+        ("run -r many", "'many' is not a rate: write requests per second, as in 20k or 0.5"),
+        ("run -r 5/m", "'/m' is not a unit of a rate: write /s, /min or /h"),
+        ("run -r 0.5/h", "--rate 0.5/h"),
+        ("run -r 1001m", "--rate 1,001,000,000/s is out of range: it must be from 1/h to 1,000,000,000/s"),
+        ("run -d 1M", "'M' is not a unit of time: write a number and a unit (ns, us, ms, s, m"),
+        ("run -d 0.3", "'0.3' has a number without a unit"),
+        ("run [::1]", "no port: write [::1]:PORT"),
+        ("run http://127.0.0.1:38269", "a URL is not an address: write 127.0.0.1:38269"),
+        ("run localhost:+80", "'+80' is not a port"),
         ("run --rate 5 --think 1s", "--think"),
         ("run --arrival poisson", "--rate"),
         ("run -r 5 --arrival bursts", "bursts"),
@@ -52,27 +65,78 @@ fn mistakes_are_bad_usage_and_the_error_names_them() {
         ("run --message /nowhere/message", "/nowhere/message"),
         ("run --interval 1ms", "--interval"),
         ("run --format pdf", "json"),
+        ("run --fail-on late", "suspect"),
+        ("sweep --fail-on suspect", "--fail-on"),
         ("run --timeout 0s", "longer than zero"),
         ("run --start-at noon", "seconds since 1970"),
         ("run --start-at @1", "ago"),
-        ("run --start-at 2126-11-24T12:00:00Z", "24 hours at most"),
+        ("run --start-at 2126-11-24T12:00:00Z", "at most 24 hours"),
         ("run --no-such-flag", "--no-such-flag"),
+        ("run -d -5s", "'-5s' for '--duration <D>': it must be longer than zero"),
+        ("run -w -5s", "it cannot be negative"),
+        ("run -c -1", "'-1' for '--connections <N>': it must be at least 1"),
+        ("run -r -0.5", "it must be more than zero"),
+        ("run -d -q", "a value is missing: '-q' is a flag"),
+        ("sweep --rates -5", "it must be at least 1"),
+        ("sweep --factor two", "'two' is not a factor: write a number"),
+        ("sweep --factor -2", "--factor -2"),
         ("show", "FILE"),
         ("merge", "FILE"),
         ("talk nowhere", "no port"),
         ("talk a:1 b:2", "b:2"),
     ] {
         let failed = usage(args);
-        failed.expect_code(2).expect_said(&[said]);
+        failed.expect_code(2).expect_stderr(&[said]);
         assert_eq!(failed.stdout, "", "{args}");
+        // Without arguments, loadgen prints its help.
+        assert!(args.is_empty() || failed.stderr.starts_with("error: "), "{args}: {failed}");
     }
 }
 
-fn variables_of_its_own_server_that_make_no_sense_are_bad_usage() {
+fn a_command_that_needs_a_shell_is_refused() {
+    for (command, said) in [
+        ("c=X=1 serve {port}", "begins with X=1, but no shell is used: write env X=1 ..., or sh -c '...'"),
+        ("c=serve {port} && true", "contains &&, but no shell is used: write sh -c '...'"),
+        ("c=$HOME/serve {port}", "contains $HOME/serve, but no shell is used: write sh -c '...'"),
+        ("c=serve {port} > log", "contains >, but no shell is used: write sh -c '...'"),
+    ] {
+        for verb in ["compare", "sweep"] {
+            let failed = Loadgen::new(&[verb, "--server", command]).finish();
+            failed.expect_code(2).expect_stderr(&["error: ", said]);
+        }
+    }
+    // A builtin of the shell is not a program.
+    let failed = Loadgen::new(&["compare", "--server", "c=nowhere {port}", "-d", "1s", "-q"]).finish();
+    assert!(failed.expect_code(1).stdout.contains("need sh -c '...'"), "{failed}");
+}
+
+fn a_file_without_a_result_gives_a_plain_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.json");
+    let file = path.to_str().expect("its name is ASCII");
+    for (content, said) in [
+        (&b""[..], "it is empty"),
+        (b"{\"schema\": 1, \"verdict\": {", "it is incomplete"),
+        (b"verdict    valid\n", "it is not a JSON document"),
+        (b"\xff\xfe", "it is not a JSON document"),
+        (b"{\"name\": \"x\"}", "it is JSON, but not a result of loadgen"),
+        (b"{\"schema\": 2}", "it has schema 2; this program reads schema 1"),
+        (b"{\"schema\": 1}", "it lacks the field 'verdict'"),
+    ] {
+        fs::write(&path, content).unwrap();
+        for verb in ["show", "merge"] {
+            let failed = Loadgen::new(&[verb, file]).finish();
+            failed.expect_code(1).expect_stderr(&[&format!("error: {file} cannot be used: {said}")]);
+            assert!(!failed.stderr.contains(" column "), "{failed}");
+        }
+    }
+}
+
+fn invalid_variables_of_the_started_server_are_usage_errors() {
     for (name, value) in [("SERVER_THREADS", "many"), ("SERVER_WORK", "hard"), ("SERVER_BACKLOG", "0")] {
         for command in ["run", "compare"] {
             let failed = Loadgen::new(&[command, "-c", "1", "-d", "100ms"]).env(name, value).finish();
-            failed.expect_code(2).expect_said(&["SERVER_", value]);
+            failed.expect_code(2).expect_stderr(&["SERVER_", value]);
             assert_eq!(failed.stdout, "", "{name}");
         }
     }
@@ -80,7 +144,7 @@ fn variables_of_its_own_server_that_make_no_sense_are_bad_usage() {
 
 fn the_help_names_every_mode_and_the_exit_codes() {
     let help = usage("--help").expect_code(0).stdout.clone();
-    for part in ["run", "compare", "show", "merge", "talk", "Exit status: 0", "Examples:", "130"] {
+    for part in ["run", "compare", "show", "merge", "talk", "Exit status:\n  0 ", "Examples:", "130"] {
         assert!(help.contains(part), "'{part}' is missing in\n{help}");
     }
     let help = usage("run --help").expect_code(0).stdout.clone();

@@ -1,10 +1,16 @@
-//! The report as a page, looked at in a real browser.
+//! The report as a page, shown in a real browser.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer, V2DeflateSerializer},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -12,6 +18,7 @@ use crate::{
     behaviour::group,
     harness::{
         browser::{Scheme, measure, picture_bytes},
+        faulty::FaultyServer,
         load::{Loadgen, Peer, converse},
         machine,
     },
@@ -23,8 +30,14 @@ group! {
         a_run_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone needs machine::browser,
         a_comparison_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone needs machine::browser,
         a_sweep_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone needs machine::browser,
-        a_bad_run_says_so_first_and_marks_when_requests_failed needs machine::browser,
-        a_name_that_is_a_script_is_shown_and_not_run needs machine::browser,
+        the_page_says_once_that_the_loop_is_closed needs machine::browser,
+        every_nine_of_a_long_run_has_a_legible_label needs machine::browser,
+        a_comparison_begins_with_its_conclusion needs machine::browser,
+        an_invalid_run_begins_with_its_verdict_and_marks_failed_requests needs machine::browser,
+        requests_without_a_reply_are_at_the_end_of_every_curve needs machine::browser,
+        pauses_of_the_generator_are_marked_apart_from_failures needs machine::browser,
+        errors_before_the_window_are_shown_separately needs machine::browser,
+        a_script_in_a_name_is_shown_and_not_run needs machine::browser,
         a_page_is_not_blank_under_its_own_policy needs machine::browser,
     }
 }
@@ -33,8 +46,8 @@ group! {
 const DESK: u32 = 1280;
 const PHONE: u32 = 390;
 
-/// What the results' names are in the tests of what is done with names.
-const EVIL: &str = "</svg><img src=x onerror=\"evil=true\"><script>evil=true</script>";
+/// A name that would run a script if the page did not escape it.
+const SCRIPT: &str = "</svg><img src=x onerror=\"evil=true\"><script>evil=true</script>";
 
 fn a_page_is_one_file_that_needs_nothing_else() {
     let finished = Loadgen::run(None, "-c 5 -d 300ms -w 0s -q --format html").finish();
@@ -83,7 +96,8 @@ fn a_run_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone() {
 
 fn a_comparison_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone() {
     let kept = Kept::new();
-    let args = "-m event-loop,thread-pool --rounds 2 -c 10 -r 1k -d 300ms -w 100ms -q";
+    // Enough requests to use more CPU time than the clock's step of 10 ms.
+    let args = "-m event-loop,thread-pool --rounds 2 -c 10 -r 5k -d 500ms -w 100ms -q";
     kept.make(Loadgen::new(&["compare"]).args(args.split(' ')));
     let page = kept.page();
     for found in everywhere(&page) {
@@ -108,14 +122,80 @@ fn a_sweep_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone() {
         let titles: Vec<_> = plots.iter().map(|plot| plot["title"].as_str().unwrap()).collect();
         assert_eq!(titles, ["Response p99", "Response p50", "Achieved"]);
         let lines: Vec<_> = plots.iter().map(|plot| plot["lines"].as_u64().unwrap()).collect();
-        assert_eq!(lines, [2, 2, 3], "a line for each server, and one of what was offered");
-        for part in ["the knee", "holds the SLO", "did not do all", "1,000 – 2,000/s", "CANNOT KEEP UP"] {
+        assert_eq!(lines, [2, 2, 3], "a line for each server, and one for the offered rate");
+        for part in [
+            "the knee: ",
+            "further right",
+            "holds the SLO",
+            "did not keep up",
+            "1,000 – 2,000/s",
+            "CANNOT KEEP UP",
+        ] {
             assert!(found["text"].as_str().unwrap().contains(part), "'{part}' is not on the page");
+        }
+        // The knee of the other server may be further right.
+        assert_eq!(plots[0]["arrows"], 1, "{}", plots[0]);
+    }
+}
+
+fn the_page_says_once_that_the_loop_is_closed() {
+    let kept = Kept::new();
+    kept.make(Loadgen::run(None, "-c 5 -d 300ms -w 0s -q"));
+    let closed = kept.json();
+    let mut older = closed.clone();
+    older["notes"] = json!([]);
+    for result in [closed, older] {
+        kept.write(&result);
+        for found in everywhere(&kept.page()) {
+            let text = found["text"].as_str().unwrap();
+            assert_eq!(text.matches("cannot see the queues").count(), 1, "{text}");
         }
     }
 }
 
-fn a_bad_run_says_so_first_and_marks_when_requests_failed() {
+fn every_nine_of_a_long_run_has_a_legible_label() {
+    let kept = Kept::new();
+    kept.make(Loadgen::run(None, "-c 20 -r 2k -d 1s -w 100ms -q"));
+    let mut long = kept.json();
+    for samples in [100_000, 1_000_000, 10_000_000, 100_000_000] {
+        long["latency_ns"]["response"]["hdr"] = json!(histogram(samples));
+        kept.write(&long);
+        for found in everywhere(&kept.page()) {
+            let last = format!("99.{}%", "9".repeat(samples.ilog10() as usize - 3));
+            assert!(has_text(plots(&found)[0], &last), "{last} is not in {}", plots(&found)[0]);
+        }
+    }
+}
+
+/// An encoded histogram with this many samples.
+fn histogram(samples: u64) -> String {
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).unwrap();
+    histogram.record_n(100_000, samples - 1).unwrap();
+    histogram.record(5_000_000).unwrap();
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+    STANDARD.encode(bytes)
+}
+
+fn a_comparison_begins_with_its_conclusion() {
+    let kept = Kept::new();
+    let args = "-m event-loop,thread-pool --rounds 1 -c 10 -r 1k -d 300ms -w 100ms -q";
+    kept.make(Loadgen::new(&["compare"]).args(args.split(' ')));
+    let mut comparison = kept.json();
+    comparison["plan"]["baseline"] = json!("event-loop");
+    let ratio =
+        |verdict: &str| json!({ "ratio": 0.5, "low": 0.4, "high": 0.6, "verdict": verdict, "reason": null });
+    for subject in comparison["subjects"].as_array_mut().unwrap() {
+        (subject["status"], subject["marks"]) = (json!("ok"), json!([]));
+    }
+    comparison["subjects"][1]["against_baseline"] = json!({ "response_p99_ns": ratio("lower") });
+    kept.write(&comparison);
+    let found = measure(&kept.page(), Scheme::Light, &[DESK]).remove(0);
+    assert_eq!(found["heading"], "thread-pool has a lower p99 than event-loop");
+    assert!(found["text"].as_str().unwrap().contains("thread-pool -50.0%"), "{}", found["text"]);
+}
+
+fn an_invalid_run_begins_with_its_verdict_and_marks_failed_requests() {
     let wrong = Peer::start(|_, stream| converse(&stream, |bytes| bytes.fill(b'x')));
     let kept = Kept::new();
     let args = "-c 5 -r 500 -d 1s -w 0s -i 250ms -q";
@@ -127,19 +207,107 @@ fn a_bad_run_says_so_first_and_marks_when_requests_failed() {
         (Some("invalid"), Some("verdict invalid"))
     );
     let text = found["text"].as_str().unwrap();
-    for part in ["mismatch", "→", "requests failed", "The first wrong reply"] {
+    for part in ["mismatch", "→", "requests failed", "The first wrong byte"] {
         assert!(text.contains(part), "'{part}' is not in {text}");
     }
 }
 
-fn a_name_that_is_a_script_is_shown_and_not_run() {
+fn requests_without_a_reply_are_at_the_end_of_every_curve() {
+    for every in [200, 40] {
+        let server = FaultyServer::dropping_every(every);
+        let kept = Kept::new();
+        let args = "-c 50 -r 2k -d 2s -w 200ms --timeout 300ms -i 500ms -q";
+        assert_eq!(kept.try_make(Loadgen::run(Some(server.address()), args)), Some(4), "too many failed");
+        let result = kept.json();
+        let response = &result["latency_ns"]["response"];
+        let unanswered = response["failed_tail"]["count"].as_u64().unwrap();
+        let share = 100.0 * (1.0 - unanswered as f64 / 4_000.0);
+        let in_p99 = response["p99"].is_null();
+        assert!(unanswered >= 10 && (in_p99 || every > 100), "{}", response["failed_tail"]);
+        let requests = &result["requests"];
+        let of = |name: &str| requests[name].as_u64().unwrap();
+        for found in everywhere(&kept.page()) {
+            let text = found["text"].as_str().unwrap();
+            assert!(text.contains("successful"), "{text}");
+            // The probe returns the text of the page without markup.
+            let failed = |row: &str| {
+                let line = text.lines().find(|line| line.starts_with(&format!("{row}\t"))).expect("a row");
+                line.split('\t').nth(1).unwrap().ends_with(" (failed)")
+            };
+            assert_eq!((failed("p50"), failed("p99"), failed("max")), (false, in_p99, true), "{text}");
+            let plots = plots(&found);
+            let of_plot = |title: &str| *plots.iter().find(|plot| plot["title"] == title).unwrap();
+            let curves = of_plot("Latency by percentile");
+            assert_eq!((&curves["lines"], &curves["arrows"]), (&json!(4), &json!(1)), "{curves}");
+            let begin = text.split_once("from p").unwrap().1.split_once(" on: no reply").unwrap().0;
+            let begin: f64 = begin.parse().unwrap();
+            assert!((begin - share).abs() < 0.06, "from {begin} on, and it is {share}");
+            assert!(of_plot("Response time")["arrows"].as_u64().unwrap() > 0);
+            let histogram = of_plot("Response times");
+            assert_eq!((&histogram["lines"], &histogram["arrows"]), (&json!(2), &json!(1)), "{histogram}");
+            assert!(text.contains(&format!("{unanswered} of 4,000 requests got no reply: longer than ")));
+            // Each count appears once, and they add up.
+            let count = |name: &str| {
+                let after: Vec<_> = text.split(&format!("\n{name}\n")).skip(1).collect();
+                assert_eq!(after.len(), 1, "{name} in {text}");
+                after[0].lines().next().unwrap().replace(',', "").parse::<u64>().unwrap()
+            };
+            let replied = count("completed in the window") + count("completed after the window");
+            assert_eq!((count("due"), replied), (of("due"), of("completed")));
+            assert_eq!(
+                (count("failed, never sent"), count("cut off by the end of the run")),
+                (of("unsent"), of("cut_off"))
+            );
+        }
+    }
+    let good = Kept::new();
+    good.make(Loadgen::run(None, "-c 5 -r 1k -d 500ms -w 0s -q"));
+    let found = measure(&good.page(), Scheme::Light, &[DESK]).remove(0);
+    let text = found["text"].as_str().unwrap();
+    for part in ["successful", "(failed)", "no reply"] {
+        assert!(!text.contains(part), "'{part}' is in {text}");
+    }
+}
+
+fn pauses_of_the_generator_are_marked_apart_from_failures() {
+    let kept = Kept::new();
+    kept.make(Loadgen::run(None, "-c 5 -r 1k -d 1s -w 0s -i 200ms -q"));
+    let mut run = kept.json();
+    let pause = |t_s: f64, length_ns: u64| json!({ "t_s": t_s, "length_ns": length_ns });
+    let longest = [pause(0.25, 100_000_000), pause(0.7, 6_000_000)];
+    run["generator"]["pauses"] =
+        json!({ "count": 3, "total_ns_max": 111_000_000, "requests": 120, "longest": longest });
+    kept.write(&run);
+    for found in everywhere(&kept.page()) {
+        let text = found["text"].as_str().unwrap();
+        assert_eq!(text.matches("‖ the load generator paused").count(), 2, "both plots over time: {text}");
+        assert!(!text.contains("requests failed"), "{text}");
+        for part in ["pauses\n3", "100 ms, 250 ms into the window", "The 2 longest of 3"] {
+            assert!(text.contains(part), "'{part}' is not in {text}");
+        }
+    }
+}
+
+fn errors_before_the_window_are_shown_separately() {
+    let server = FaultyServer::wrong_at_first(Duration::from_millis(200));
+    let kept = Kept::new();
+    kept.make(Loadgen::run(Some(server.address()), "-c 10 -r 200 -d 500ms -w 700ms -q"));
+    let found = measure(&kept.page(), Scheme::Light, &[DESK]).remove(0);
+    let text = found["text"].as_str().unwrap();
+    let (errors, rest) = text.split_once("\nErrors\n").unwrap().1.split_once("Before the window").unwrap();
+    assert!(errors.contains("None.") && !errors.contains("mismatch"), "{text}");
+    let faults = server.faults();
+    assert!(faults > 0 && rest.contains(&format!("mismatch\t{faults}")), "{faults} in {rest}");
+}
+
+fn a_script_in_a_name_is_shown_and_not_run() {
     let kept = Kept::new();
     kept.make(Loadgen::run(None, "-c 2 -n 20 -w 0s -q"));
     let mut run = kept.json();
-    run["plan"]["targets"] = json!([EVIL]);
-    run["plan"]["message"] = json!(EVIL);
+    run["plan"]["targets"] = json!([SCRIPT]);
+    run["plan"]["message"] = json!(SCRIPT);
     run["server"] = Value::Null;
-    let sweep = sweep(&run, EVIL);
+    let sweep = sweep(&run, SCRIPT);
     for result in [run, sweep] {
         kept.write(&result);
         let found = measure(&kept.page(), Scheme::Light, &[DESK]).remove(0);
@@ -148,7 +316,7 @@ fn a_name_that_is_a_script_is_shown_and_not_run() {
             (&json!(false), &json!(1)),
             "only the probe's script"
         );
-        let shown = EVIL.replace(['<', '>', '&'], "?");
+        let shown = SCRIPT.replace(['<', '>', '&'], "?");
         assert!(found["text"].as_str().unwrap().contains(&shown), "{}", found["text"]);
     }
 }
@@ -166,7 +334,7 @@ fn a_page_is_not_blank_under_its_own_policy() {
     }
 }
 
-/// What the page looks like in each scheme and width, after what holds for every page was checked.
+/// Checks the page in each scheme and width, and returns the measurements.
 #[track_caller]
 fn everywhere(page: &Path) -> Vec<Value> {
     let mut all = Vec::new();
@@ -186,7 +354,7 @@ fn expect_legible(found: &Value, scheme: Scheme, width: u32) {
     assert_eq!(
         number(&found["background"]) < 0.1,
         scheme == Scheme::Dark,
-        "the page is as dark as it is to be"
+        "the page has the colours of the scheme"
     );
     assert!(
         number(&found["scroll_width"]) <= number(&found["width"]),
@@ -202,8 +370,11 @@ fn expect_legible(found: &Value, scheme: Scheme, width: u32) {
         assert!(number(&text["contrast"]) >= 4.5, "{scheme:?}: {text}");
         assert!(number(&text["size"]) >= 9.5, "{width}: {text}");
     }
+    assert_eq!(found["broken"], json!([]), "{width}: flags are broken at their hyphens");
     assert!(!plots(found).is_empty());
     for plot in plots(found) {
+        assert_eq!(plot["collisions"], json!([]), "{width}: words collide: {plot}");
+        assert_eq!(plot["hidden"], json!([]), "{width}: a mark hides another: {plot}");
         assert_eq!(plot["pictures"], 1, "one drawing of each plot is seen: {plot}");
         let (left, right, height) =
             (number(&plot["box"][0]), number(&plot["box"][1]), number(&plot["box"][2]));
@@ -222,7 +393,7 @@ fn has_text(plot: &Value, text: &str) -> bool {
     plot["texts"].as_array().expect("a list").iter().any(|shown| shown == text)
 }
 
-/// The result of a sweep of two servers, one of which breaks, with what this run says of its plan and environment.
+/// The result of a sweep of two servers, one of which stops keeping up, with the plan and the environment of this run.
 fn sweep(run: &Value, name: &str) -> Value {
     let point = |level: u64, p50_ns: u64, keeps_up: bool| {
         json!({
@@ -233,11 +404,11 @@ fn sweep(run: &Value, name: &str) -> Value {
             "verdict": if keeps_up { "valid" } else { "invalid" }, "reasons": [], "holds": keeps_up,
         })
     };
-    let subject = |name: &str, curve: Value, high: Option<u64>| {
+    let subject = |name: &str, curve: Value, high: Option<u64>, beyond: Option<&str>| {
         json!({
             "name": name, "mode": null, "command": name, "target": null, "failure": null, "points": [],
             "curve": curve, "end": { "trouble": null, "level": 4_000, "message": "came to its end" },
-            "knee": { "level": 1_000, "achieved_per_s": 1_000.0, "mean_ns": 1e5, "power": 1e7, "beyond": null },
+            "knee": { "level": 1_000, "achieved_per_s": 1_000.0, "mean_ns": 1e5, "power": 1e7, "beyond": beyond },
             "capacity": {
                 "slo": ["p99<5ms"], "low": 1_000, "high": high, "complete": true, "tried": [], "message": "holds",
             },
@@ -253,11 +424,11 @@ fn sweep(run: &Value, name: &str) -> Value {
             "axis": "rate", "levels": [1_000, 2_000, 4_000], "repeats": 3, "slo": ["p99<5ms"], "tolerance": 0.05,
             "pinned": false, "seed": 1, "load": run["plan"],
         },
-        "subjects": [subject(name, breaking, Some(2_000)), subject("other", carrying, None)],
+        "subjects": [subject(name, breaking, Some(2_000), None), subject("other", carrying, None, Some("above"))],
     })
 }
 
-/// A result in a folder of its own, and the page of it.
+/// A stored result, and its page.
 struct Kept {
     folder: TempDir,
 }
@@ -285,7 +456,7 @@ impl Kept {
         serde_json::from_str(&fs::read_to_string(self.result()).expect("it was made")).expect("it is JSON")
     }
 
-    /// Puts another result in its place.
+    /// Replaces the result.
     fn write(&self, result: &Value) {
         fs::write(self.result(), result.to_string()).expect("there is room for temporary files");
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C, and what becomes of the run's own server.
+//! Ctrl-C, and the end of the started server.
 
 use std::{fs, net::TcpListener};
 
@@ -17,17 +17,17 @@ use crate::{
 
 group! {
     in every mode {
-        an_interrupted_run_reports_what_it_has_and_leaves_no_server_behind,
+        an_interrupted_run_reports_its_results_and_leaves_no_server_behind,
         a_killed_run_leaves_no_server_behind,
     }
     once {
-        a_terminated_run_reports_as_well,
+        a_terminated_run_reports_its_results,
         a_second_signal_ends_it_at_once,
-        an_interrupt_while_it_waits_for_a_server_ends_it,
+        an_interrupt_ends_the_wait_for_a_server,
     }
 }
 
-fn an_interrupted_run_reports_what_it_has_and_leaves_no_server_behind(mode: &'static Mode) {
+fn an_interrupted_run_reports_its_results_and_leaves_no_server_behind(mode: &'static Mode) {
     let args = format!("-c 20 -d 1h -w 0s -i 200ms --format json --mode {}", mode.name);
     let load = Loadgen::run(None, &args).start();
     load.stderr.wait_for("p50");
@@ -39,7 +39,7 @@ fn an_interrupted_run_reports_what_it_has_and_leaves_no_server_behind(mode: &'st
     assert!(report.count("requests.completed") > 0);
     assert_eq!(report.errors(), 0, "{}", report.at("errors"));
     assert!((0.1..60.0).contains(&report.number("elapsed_s")));
-    assert!(!is_there(server), "its own server is still there");
+    assert!(!is_running(server), "the started server still runs");
 }
 
 fn a_killed_run_leaves_no_server_behind(mode: &'static Mode) {
@@ -49,10 +49,10 @@ fn a_killed_run_leaves_no_server_behind(mode: &'static Mode) {
     let server = child_of(&load);
     load.signal(Signal::KILL);
     assert_eq!(load.finish().code, None);
-    wait_until("its own server ends", || !is_there(server));
+    wait_until("the started server ends", || !is_running(server));
 }
 
-fn a_terminated_run_reports_as_well() {
+fn a_terminated_run_reports_its_results() {
     let server = ServerCommand::bare().start();
     let load = Loadgen::run(Some(server.address()), "-c 20 -d 1h -w 0s -i 200ms").start();
     load.stderr.wait_for("p50");
@@ -63,7 +63,7 @@ fn a_terminated_run_reports_as_well() {
 }
 
 fn a_second_signal_ends_it_at_once() {
-    // After the first one it would wait for the replies that are owed.
+    // After the first signal, it would wait for outstanding replies.
     let peer = Peer::start(|_, stream| ignore(&stream));
     let load = Loadgen::run(Some(peer.address()), "-c 5 -d 1h -w 0s -i 200ms").start();
     load.stderr.wait_for("p50");
@@ -74,19 +74,19 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(finished.stdout, "");
 }
 
-fn an_interrupt_while_it_waits_for_a_server_ends_it() {
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = nobody.local_addr().expect("it is bound").into();
-    drop(nobody);
+fn an_interrupt_ends_the_wait_for_a_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound").into();
+    drop(listener);
     let load = Loadgen::run(Some(&address), "-c 5 -d 1s --wait-for-server 1h").start();
     load.stderr.wait_for("waiting");
     load.signal(Signal::INT);
     let finished = load.finish();
-    finished.expect_code(130).expect_said(&["interrupted"]);
+    finished.expect_code(130).expect_stderr(&["interrupted"]);
     assert_eq!(finished.stdout, "");
 }
 
-/// The process that this one has started.
+/// The child of this process.
 #[track_caller]
 fn child_of(parent: &Running) -> u32 {
     let parent_of = |id: u32| -> Option<u32> {
@@ -98,8 +98,8 @@ fn child_of(parent: &Running) -> u32 {
     ids.find(|id| parent_of(*id) == Some(parent.id())).expect("it has a child")
 }
 
-/// Whether a process is there, and has not merely left its exit code behind.
-fn is_there(id: u32) -> bool {
+/// Whether a process runs. A zombie does not.
+fn is_running(id: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, fields)| !fields.trim_start().starts_with('Z'))
 }

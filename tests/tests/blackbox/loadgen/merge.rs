@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    slice,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,16 +22,17 @@ group! {
     once {
         runs_side_by_side_add_up_exactly,
         a_sum_is_shown_and_added_up_like_any_other_result,
-        what_does_not_fit_together_is_refused_and_named,
+        results_that_do_not_fit_together_are_refused_and_named,
+        a_run_is_not_added_twice_to_a_sum,
         a_sum_that_is_invalid_exits_with_its_code,
-        what_is_no_run_cannot_be_merged,
+        only_runs_can_be_merged,
     }
 }
 
-/// From the generators' start to the beginning of their load.
+/// Time from the start of the generators to the start of their load.
 const AHEAD: Duration = Duration::from_millis(1_500);
 
-/// Sums over all generators.
+/// Fields that are sums over all generators.
 const ADDED: [&str; 15] = [
     "requests.sent",
     "requests.completed",
@@ -52,7 +54,7 @@ const ADDED: [&str; 15] = [
 fn runs_side_by_side_add_up_exactly() {
     let folder = folder();
     let names = ["a.json", "b.json", "c.json"];
-    // Of different sizes, so that no part could stand for another.
+    // The parts have different sizes, so that they cannot be confused.
     let loads = ["-c 3 --seed 1", "-c 10 --seed 2", "-c 5 -t 2 --seed 3"];
     let paths = side_by_side(&folder, names, loads, "-d 1s -w 0s -i 250ms");
     let parts = paths.each_ref().map(|path| read(path));
@@ -67,7 +69,7 @@ fn runs_side_by_side_add_up_exactly() {
     for (kind, count) in all.at("errors").as_object().unwrap() {
         assert_eq!(count.as_u64(), Some(sum(&format!("errors.{kind}"))), "{kind}");
     }
-    // Ends of the whole are ends of the parts; what lies between lies between theirs.
+    // The extremes of the sum are extremes of the parts. Percentiles lie between those of the parts.
     let of = |path: &str| parts.each_ref().map(|part| part.number(path));
     let [least, most] = [f64::min, f64::max]
         .map(|choose| move |values: [f64; 3]| values.into_iter().reduce(choose).expect("there are three"));
@@ -87,10 +89,12 @@ fn runs_side_by_side_add_up_exactly() {
         entries(&all, "response_histogram").iter().map(|bar| bar["count"].as_u64().unwrap()).sum();
     assert_eq!(bars, all.count("requests.completed"));
     let completed = |report: &Report| -> u64 {
-        entries(report, "intervals").iter().map(|interval| interval["completed"].as_u64().unwrap()).sum()
+        let inside =
+            entries(report, "intervals").iter().map(|interval| interval["completed"].as_u64().unwrap());
+        inside.sum::<u64>() + report.count("tail.completed")
     };
     assert_eq!(completed(&all), all.count("requests.completed"));
-    // One client more or less got so many.
+    // The bounds may differ by one client.
     assert_eq!(all.number("fairness.requests_min"), least(of("fairness.requests_min")));
     assert_eq!(all.number("fairness.requests_max"), most(of("fairness.requests_max")));
     assert_eq!((all.count("plan.connections"), all.count("plan.threads")), (18, sum("plan.threads")));
@@ -107,8 +111,7 @@ fn a_sum_is_shown_and_added_up_like_any_other_result() {
     let paths = side_by_side(&folder, ["a.json", "b.json", "c.json"], loads, "-d 1s -w 0s");
     let text = merge(&paths).finish();
     let said = &text.expect_report().stdout;
-    for part in ["verdict", "12 clients", "added up from 3 generators", "aligned", "12 of 12 clients served"]
-    {
+    for part in ["verdict", "12 clients", "sum of 3 generators", "aligned", "12 of 12 clients served"] {
         assert!(said.contains(part), "'{part}' is missing; {text}");
     }
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{text}");
@@ -124,8 +127,8 @@ fn a_sum_is_shown_and_added_up_like_any_other_result() {
     assert_eq!(&shown.expect_code(0).stdout, said);
     let [in_steps, at_once] = ["in-steps.json", "at-once.json"].map(|name| {
         let mut report = read(&at(name));
-        // They name the files, and sums of fractions depend on their order.
-        for part in ["notes", "rate", "generator", "fairness", "intervals"] {
+        // These name the files, or are sums of fractions, which depend on the order.
+        for part in ["command", "notes", "rate", "generator", "fairness", "intervals"] {
             report.0[part].take();
         }
         report.0
@@ -133,7 +136,7 @@ fn a_sum_is_shown_and_added_up_like_any_other_result() {
     assert_eq!(in_steps, at_once);
 }
 
-fn what_does_not_fit_together_is_refused_and_named() {
+fn results_that_do_not_fit_together_are_refused_and_named() {
     let folder = folder();
     let loads = ["-c 2 -p 1", "-c 2 -p 4", "-c 2 -p 1"];
     let [one, four, again] =
@@ -142,7 +145,7 @@ fn what_does_not_fit_together_is_refused_and_named() {
     refuse(&[&one, &one], &["one.json", "the same run", "twice"]);
     let server = ServerCommand::bare().start();
     let later = keep(&folder, "later.json", &format!("{} -c 2 -d 1s -w 0s", server.address()));
-    refuse(&[&later, &one], &["one.json and ", "later.json do not overlap", "after the former had ended"]);
+    refuse(&[&later, &one], &["one.json and ", "later.json do not overlap", "after the end of the first"]);
     let edited = |name: &str, edit: fn(&mut Value)| {
         let path = folder.path().join(name).display().to_string();
         let mut report = read(&again).0;
@@ -150,17 +153,50 @@ fn what_does_not_fit_together_is_refused_and_named() {
         fs::write(&path, report.to_string()).unwrap();
         path
     };
-    // As an older loadgen has written it.
+    // The format of an older loadgen.
     let older = edited("older.json", |report| {
         report["fairness"].as_object_mut().unwrap().remove("replies_hdr");
     });
-    refuse(&[&one, &older], &["older.json is of an older loadgen", "fairness.replies_hdr"]);
+    refuse(&[&one, &older], &["older.json is from an older version", "fairness.replies_hdr"]);
     let broken = edited("broken.json", |report| report["latency_ns"]["service"]["hdr"] = "AAAA".into());
     refuse(&[&one, &broken], &["broken.json", "latency_ns.service"]);
     let open = edited("open.json", |report| report["plan"]["loop"] = "open".into());
     refuse(&[&one, &open], &["a closed loop", "an open loop"]);
-    // Nothing was wrong with the two that fit.
+    // The two fitting results are not named.
     merge(&[one, again]).finish().expect_report();
+}
+
+fn a_run_is_not_added_twice_to_a_sum() {
+    let folder = folder();
+    let [one, again] = side_by_side(&folder, ["one.json", "again.json"], ["-c 2", "-c 3"], "-d 1s -w 0s");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [sum, of_sum, old] = ["sum.json", "of-sum.json", "old.json"].map(at);
+    let keep = |paths: &[String], to: &str| merge(paths).args(["-o", to]).finish().expect_report().code;
+    keep(&[one.clone(), again.clone()], &sum);
+    refuse(
+        &[&one, &again, &sum],
+        &[
+            "sum.json is a merged result that already holds",
+            "one.json",
+            "again.json",
+            "twice",
+            "either the merged",
+        ],
+    );
+    keep(slice::from_ref(&sum), &of_sum);
+    refuse(&[&of_sum, &again], &["of-sum.json is a merged result that already holds", "again.json"]);
+    refuse(&[&of_sum, &sum], &["of-sum.json and", "sum.json both hold", "give the runs themselves"]);
+    // Writing a result again does not change its identity.
+    let shown = Loadgen::new(&["show", &one, "-o", &old]).finish();
+    shown.expect_code(0);
+    let mut rewritten = read(&old).0;
+    rewritten.as_object_mut().unwrap().remove("command");
+    fs::write(&old, rewritten.to_string()).unwrap();
+    refuse(&[&old, &sum], &["already holds", "old.json"]);
+    let mut forgetful = read(&sum).0;
+    forgetful["merged"].as_object_mut().unwrap().remove("parts");
+    fs::write(&old, forgetful.to_string()).unwrap();
+    refuse(&[&old, &one], &["old.json is a merged result of an older version", "the runs themselves"]);
 }
 
 fn a_sum_that_is_invalid_exits_with_its_code() {
@@ -170,27 +206,29 @@ fn a_sum_that_is_invalid_exits_with_its_code() {
     let mut report = read(&other).0;
     report["errors"]["mismatch"] = 1.into();
     fs::write(&other, report.to_string()).unwrap();
-    let finished = merge(&[one, other]).args(["--format", "json"]).finish();
+    let paths = [one, other];
+    let finished = merge(&paths).args(["--format", "json"]).finish();
     let report = Report::read(finished.expect_code(4));
     assert_eq!((report.at("verdict.status"), report.count("errors.mismatch")), (&"invalid".into(), 1));
+    merge(&paths).args(["--fail-on", "never"]).finish().expect_code(0);
 }
 
-fn what_is_no_run_cannot_be_merged() {
+fn only_runs_can_be_merged() {
     let folder = folder();
     let run = keep(&folder, "run.json", "-c 2 -d 500ms -w 0s");
     let path = folder.path().join("other.json");
     let other = path.to_str().unwrap();
     fs::write(&path, "{}").unwrap();
     let failed = Loadgen::new(&["merge", &run, other]).finish();
-    failed.expect_code(1).expect_said(&["other.json", "no result"]);
+    failed.expect_code(1).expect_stderr(&["other.json", "not a result"]);
     assert_eq!(failed.stdout, "");
-    Loadgen::new(&["merge", &run, "/nowhere.json"]).finish().expect_code(1).expect_said(&["/nowhere.json"]);
+    Loadgen::new(&["merge", &run, "/nowhere.json"]).finish().expect_code(1).expect_stderr(&["/nowhere.json"]);
     let args = "-c 2 -d 200ms -w 50ms --rounds 1 --modes tokio-task,thread-pool -q --format json -o";
     Loadgen::new(&["compare"]).args(args.split(' ')).args([other]).finish().expect_code(0);
-    refuse(&[&run, other], &["other.json is a table of several runs"]);
+    refuse(&[&run, other], &["other.json is a comparison or a sweep"]);
 }
 
-/// Runs these loads at the same time against one server, and returns where their results are.
+/// Runs these loads at the same time against one server, and returns the paths of their results.
 #[track_caller]
 fn side_by_side<const N: usize>(
     folder: &TempDir,
@@ -200,7 +238,7 @@ fn side_by_side<const N: usize>(
 ) -> [String; N] {
     let server = ServerCommand::bare().start();
     let paths = names.map(|name| folder.path().join(name).display().to_string());
-    // However long a busy machine takes to start one after the other, their windows overlap.
+    // Their windows overlap even if a busy machine starts them slowly.
     let at = (SystemTime::now() + AHEAD).duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs_f64();
     let running: Vec<_> = paths
         .iter()
@@ -229,11 +267,11 @@ fn merge(paths: &[String]) -> Loadgen {
     Loadgen::new(&["merge"]).args(paths.iter().map(String::as_str))
 }
 
-/// That these are refused, with this in the error.
+/// Expects that these are refused, with these parts in the error.
 #[track_caller]
 fn refuse(paths: &[&str], parts: &[&str]) {
     let refused = Loadgen::new(&["merge"]).args(paths.iter().copied()).finish();
-    refused.expect_code(2).expect_said(parts);
+    refused.expect_code(2).expect_stderr(parts);
     assert_eq!(refused.stdout, "");
 }
 

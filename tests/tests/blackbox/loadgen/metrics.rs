@@ -1,16 +1,13 @@
-//! `loadgen run --metrics`: what Prometheus is told while the load runs.
+//! `loadgen run --metrics`: the metrics for Prometheus during the load.
 
 use std::{
-    fs,
     io::Write,
     net::{TcpListener, TcpStream},
-    path::Path,
     process::{Command, Stdio},
 };
 
 use common::Address;
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::{
     behaviour::group,
@@ -19,8 +16,7 @@ use crate::{
         exposition::{Exposition, ask, get},
         load::{Loadgen, Peer, Report},
         machine,
-        process::Running,
-        wait::wait_for,
+        scraped_load::{ScrapedLoad, phase},
         wait_until,
     },
 };
@@ -29,26 +25,26 @@ const COMPLETED: &str = "loadgen_requests_total{result=\"completed\"}";
 
 group! {
     once {
-        the_figures_grow_while_the_load_runs_and_end_as_the_report_says,
-        a_closed_loop_against_its_own_server_is_told_of_as_well,
-        failures_are_counted_by_kind_as_in_the_report,
+        the_metrics_grow_during_the_load_and_end_equal_to_the_report,
+        a_closed_loop_against_a_started_server_has_metrics,
+        metrics_count_failures_by_kind_like_the_report,
         nothing_is_counted_before_the_measured_window,
         an_address_in_use_fails_the_run_before_it_begins,
         an_address_that_no_scraper_can_reach_is_bad_usage,
-        other_paths_and_methods_are_told_so,
-        a_head_without_end_is_refused_and_the_next_scrape_is_answered,
-        clients_that_say_nothing_hinder_neither_a_scrape_nor_the_end_of_the_run,
-        promtool_has_nothing_to_object_to needs machine::promtool,
+        other_paths_and_methods_get_an_http_error,
+        an_endless_request_head_is_refused_and_the_next_scrape_succeeds,
+        silent_connections_delay_neither_a_scrape_nor_the_end_of_the_run,
+        promtool_accepts_the_metrics needs machine::promtool,
     }
 }
 
-fn the_figures_grow_while_the_load_runs_and_end_as_the_report_says() {
+fn the_metrics_grow_during_the_load_and_end_equal_to_the_report() {
     let server = ServerCommand::bare().start();
-    let load = Load::start(Some(server.address()), "-c 10 -r 500 -d 1h -w 200ms -i 100ms");
+    let load = ScrapedLoad::start(Some(server.address()), "-c 10 -r 500 -d 1h -w 200ms -i 100ms");
     let mut last = load.scrape();
     while last.count(COMPLETED) < 100 {
         let before = last.count(COMPLETED);
-        last = load.scrape_when("more requests are told of", |now| now.count(COMPLETED) > before);
+        last = load.scrape_when("more requests are counted", |now| now.count(COMPLETED) > before);
         assert_eq!(phase(&last), "measuring");
     }
     let target = format!("loop=\"open\",targets=\"{}\"", server.address());
@@ -71,8 +67,8 @@ fn the_figures_grow_while_the_load_runs_and_end_as_the_report_says() {
     }
 }
 
-fn a_closed_loop_against_its_own_server_is_told_of_as_well() {
-    let (end, report) = Load::start(None, "-c 5 -n 1k -w 0s --mode event-loop").end(0);
+fn a_closed_loop_against_a_started_server_has_metrics() {
+    let (end, report) = ScrapedLoad::start(None, "-c 5 -n 1k -w 0s --mode event-loop --fail-on never").end(0);
     assert!(end.series("loadgen_info")[0].contains("loop=\"closed\",mode=\"event-loop\""), "{}", end.text);
     assert!(!end.has("loadgen_offered_requests_per_second") && !end.has("loadgen_schedule_lag_seconds"));
     assert_eq!(end.count(COMPLETED), 1_000);
@@ -80,10 +76,10 @@ fn a_closed_loop_against_its_own_server_is_told_of_as_well() {
     expect_same_times(&end, "loadgen_response_seconds", &report, "response");
 }
 
-fn failures_are_counted_by_kind_as_in_the_report() {
-    // What it sends back is in lower case, which is a mismatch and costs the connection.
+fn metrics_count_failures_by_kind_like_the_report() {
+    // The replies are in lower case. Each is a mismatch, and the client closes the connection.
     let peer = Peer::echo();
-    let (end, report) = Load::start(Some(peer.address()), "-c 5 -d 500ms -w 0s -i 100ms").end(4);
+    let (end, report) = ScrapedLoad::start(Some(peer.address()), "-c 5 -d 500ms -w 0s -i 100ms").end(4);
     assert!(end.count("loadgen_errors_total{kind=\"mismatch\"}") > 0, "{}", end.text);
     assert!(end.count("loadgen_requests_total{result=\"failed\"}") > 0, "{}", end.text);
     expect_same_requests(&end, &report);
@@ -91,7 +87,7 @@ fn failures_are_counted_by_kind_as_in_the_report() {
 
 fn nothing_is_counted_before_the_measured_window() {
     let server = ServerCommand::bare().start();
-    let load = Load::start(Some(server.address()), "-c 5 -d 1s -w 1h -i 50ms");
+    let load = ScrapedLoad::start(Some(server.address()), "-c 5 -d 1s -w 1h -i 50ms");
     let warming_up = load.scrape_when("the warm-up begins", |now| phase(now) == "warm_up");
     for series in [COMPLETED, "loadgen_replies_total", "loadgen_response_seconds_count"] {
         assert_eq!(warming_up.count(series), 0, "{}", warming_up.text);
@@ -104,23 +100,23 @@ fn nothing_is_counted_before_the_measured_window() {
 fn an_address_in_use_fails_the_run_before_it_begins() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = Address::from(taken.local_addr().expect("it is bound"));
-    let peer = Peer::start(|_, _| panic!("nobody connects"));
+    let peer = Peer::start(|_, _| panic!("unexpected connection"));
     let failed = Loadgen::run(Some(peer.address()), &format!("-d 1s --metrics {address}")).finish();
-    failed.expect_code(1).expect_said(&[&address.to_string(), "in use", "another port"]);
+    failed.expect_code(1).expect_stderr(&[&address.to_string(), "in use", "another port"]);
     assert_eq!(failed.stdout, "");
 }
 
 fn an_address_that_no_scraper_can_reach_is_bad_usage() {
-    for (address, said) in [("unix:/run/metrics", "TCP only"), ("9464", "no port"), ("localhost:x", "'x'")] {
-        Loadgen::new(&["run", "--metrics", address]).finish().expect_code(2).expect_said(&[said]);
+    for (address, said) in [("unix:/run/metrics", "TCP only"), ("9464", "no host"), ("localhost:x", "'x'")] {
+        Loadgen::new(&["run", "--metrics", address]).finish().expect_code(2).expect_stderr(&[said]);
     }
-    // It makes many runs, whose figures are not one run's.
+    // A comparison has many runs, and no metrics.
     let refused = Loadgen::new(&["compare", "--metrics", "127.0.0.1:0"]).finish();
-    refused.expect_code(2).expect_said(&["--metrics"]);
+    refused.expect_code(2).expect_stderr(&["--metrics"]);
 }
 
-fn other_paths_and_methods_are_told_so() {
-    let load = Load::start(None, "-c 5 -d 1h -w 0s");
+fn other_paths_and_methods_get_an_http_error() {
+    let load = ScrapedLoad::start(None, "-c 5 -d 1h -w 0s");
     let address = &load.address;
     let front = get(address, "/");
     assert_eq!((front.status, front.body.contains("/metrics")), (200, true), "{front:?}");
@@ -137,20 +133,20 @@ fn other_paths_and_methods_are_told_so() {
     load.scrape();
 }
 
-fn a_head_without_end_is_refused_and_the_next_scrape_is_answered() {
-    let load = Load::start(None, "-c 5 -d 1h -w 0s");
+fn an_endless_request_head_is_refused_and_the_next_scrape_succeeds() {
+    let load = ScrapedLoad::start(None, "-c 5 -d 1h -w 0s");
     let mut endless = TcpStream::connect(load.address.resolve().unwrap().as_slice()).unwrap();
     endless.write_all(b"GET /metrics HTTP/1.1\r\nEndless: ").unwrap();
-    // Its end is what the test waits for: a write to a connection that is closed fails.
+    // The test waits until the server closes: then a write fails.
     wait_until("an endless head is refused", || endless.write_all(&[b'x'; 1024]).is_err());
     load.scrape();
 }
 
-fn clients_that_say_nothing_hinder_neither_a_scrape_nor_the_end_of_the_run() {
-    let load = Load::start(None, "-c 5 -d 1h -w 0s");
+fn silent_connections_delay_neither_a_scrape_nor_the_end_of_the_run() {
+    let load = ScrapedLoad::start(None, "-c 5 -d 1h -w 0s");
     let connect = || TcpStream::connect(load.address.resolve().unwrap().as_slice()).unwrap();
     let silent: Vec<_> = (0..8).map(|_| connect()).collect();
-    // They take every place, and lose it when their time is over.
+    // They occupy every place until their time limit.
     load.scrape();
     let more: Vec<_> = (0..16).map(|_| connect()).collect();
     load.running.signal(Signal::INT);
@@ -158,9 +154,9 @@ fn clients_that_say_nothing_hinder_neither_a_scrape_nor_the_end_of_the_run() {
     drop((silent, more));
 }
 
-fn promtool_has_nothing_to_object_to() {
-    let load = Load::start(None, "-c 5 -r 100 -d 1h -w 0s -i 50ms");
-    let text = load.scrape_when("requests are told of", |now| now.count(COMPLETED) > 0).text;
+fn promtool_accepts_the_metrics() {
+    let load = ScrapedLoad::start(None, "-c 5 -r 100 -d 1h -w 0s -i 50ms");
+    let text = load.scrape_when("requests are counted", |now| now.count(COMPLETED) > 0).text;
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = command.spawn().expect("the test needs it");
@@ -170,75 +166,7 @@ fn promtool_has_nothing_to_object_to() {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-/// A run that is scraped. It does not end before its report is read, so that its last figures can be seen.
-struct Load {
-    running: Running,
-    address: Address,
-    folder: TempDir,
-}
-
-impl Load {
-    #[track_caller]
-    fn start(target: Option<&Address>, args: &str) -> Self {
-        let folder = tempfile::tempdir().expect("there is room for temporary files");
-        let pipe = report_in(&folder);
-        assert!(Command::new("mkfifo").arg(&pipe).status().expect("it can be started").success());
-        let args = format!("{args} --format json --metrics 127.0.0.1:0");
-        let running = Loadgen::run(target, &args).args(["-o", &pipe]).start();
-        let said = running.stderr.wait_for("metrics on ");
-        let (_, rest) = said.split_once("http://").expect("it is said as a URL");
-        let address = rest.strip_suffix("/metrics").expect("with its path").parse().expect("an address");
-        Self { running, address, folder }
-    }
-
-    #[track_caller]
-    fn scrape(&self) -> Exposition {
-        Exposition::scrape(&self.address)
-    }
-
-    /// The first scrape of which this is true; none takes anything back that one before it said.
-    #[track_caller]
-    fn scrape_when(&self, what: &str, is: impl Fn(&Exposition) -> bool) -> Exposition {
-        let mut last = self.scrape();
-        wait_for(what, || {
-            let now = self.scrape();
-            now.expect_grown_from(&last);
-            last = now;
-            is(&last).then_some(())
-        });
-        last
-    }
-
-    /// What is served after the load, and the report of it.
-    #[track_caller]
-    fn end(self, code: i32) -> (Exposition, Report) {
-        let end = self.scrape_when("the load ends", |now| phase(now) == "ended");
-        (end, self.end_unseen(code))
-    }
-
-    #[track_caller]
-    fn end_unseen(self, code: i32) -> Report {
-        // It is written when somebody reads it.
-        let report = fs::read_to_string(report_in(&self.folder)).expect("a report is written");
-        self.running.finish().expect_code(code);
-        Report(serde_json::from_str(&report).expect("the report is JSON"))
-    }
-}
-
-fn report_in(folder: &TempDir) -> String {
-    Path::to_str(&folder.path().join("report")).expect("temporary files have names in ASCII").to_owned()
-}
-
-/// What the run is at: the one phase whose value is 1.
-#[track_caller]
-fn phase(exposition: &Exposition) -> String {
-    let phases = exposition.series("loadgen_phase");
-    let now: Vec<_> = phases.iter().filter(|series| exposition.count(series) == 1).collect();
-    assert_eq!(now.len(), 1, "{}", exposition.text);
-    now[0].trim_start_matches("loadgen_phase{phase=\"").trim_end_matches("\"}").to_owned()
-}
-
-/// That the counters at the end are the report's.
+/// Expects that the last counters equal the report.
 #[track_caller]
 fn expect_same_requests(end: &Exposition, report: &Report) {
     assert_eq!(end.count(COMPLETED), report.count("requests.completed"));
@@ -254,12 +182,12 @@ fn expect_same_requests(end: &Exposition, report: &Report) {
     let errors = report.at("errors").as_object().expect("errors are counted by kind");
     assert_eq!(end.series("loadgen_errors_total").len(), errors.len());
     for (kind, count) in errors {
-        let told = end.count(&format!("loadgen_errors_total{{kind=\"{kind}\"}}"));
-        assert_eq!(Some(told), count.as_u64(), "{kind}");
+        let shown = end.count(&format!("loadgen_errors_total{{kind=\"{kind}\"}}"));
+        assert_eq!(Some(shown), count.as_u64(), "{kind}");
     }
 }
 
-/// That a histogram at the end has the samples of the report's.
+/// Expects that the last histogram has as many samples as the report.
 #[track_caller]
 fn expect_same_times(end: &Exposition, family: &str, report: &Report, name: &str) {
     let of = |part: &str| format!("latency_ns.{name}.{part}");
@@ -267,7 +195,7 @@ fn expect_same_times(end: &Exposition, family: &str, report: &Report, name: &str
     assert!(count > 0 && end.count(&format!("{family}_count")) == count, "{family}");
     let (sum_s, mean_s) = (end.value(&format!("{family}_sum")), report.number(&of("mean")) / 1e9);
     assert!((sum_s / count as f64 / mean_s - 1.0).abs() < 1e-3, "{family}: {sum_s}, {count} of {mean_s}");
-    // The median lies in the bucket in which half of the samples are reached.
+    // The median lies in the bucket that reaches half of the samples.
     let p50_s = report.number(&of("p50")) / 1e9;
     let buckets = end.buckets(family);
     let half = buckets.iter().position(|(_, upto)| upto * 2 >= count).expect("the last has all of them");

@@ -1,12 +1,14 @@
-//! What the load generator does.
+//! Behaviours of the load generator.
 
 use crate::behaviour::Group;
 
+mod addresses;
 mod command_line;
 mod compare;
 mod csv;
 mod failures;
 mod fairness;
+mod files;
 mod histograms;
 mod html;
 mod interruption;
@@ -14,12 +16,15 @@ mod load;
 mod merge;
 mod metrics;
 mod output;
+mod pauses;
 mod slo;
 mod stall;
 mod start_at;
 mod sweep;
 mod talk;
+mod terminal;
 mod verdict;
+mod window;
 
 pub(crate) fn groups() -> Vec<Group> {
     vec![
@@ -27,9 +32,12 @@ pub(crate) fn groups() -> Vec<Group> {
         failures::group(),
         fairness::group(),
         stall::group(),
+        pauses::group(),
+        window::group(),
         interruption::group(),
         start_at::group(),
         output::group(),
+        files::group(),
         metrics::group(),
         merge::group(),
         csv::group(),
@@ -37,8 +45,10 @@ pub(crate) fn groups() -> Vec<Group> {
         html::group(),
         slo::group(),
         talk::group(),
+        terminal::group(),
         compare::group(),
         sweep::group(),
+        addresses::group(),
         command_line::group(),
         verdict::group(),
     ]

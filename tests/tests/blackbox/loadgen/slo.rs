@@ -1,4 +1,4 @@
-//! What is asked of a result, and what becomes of it.
+//! Service level objectives of runs and comparisons.
 
 use std::fs;
 
@@ -11,32 +11,34 @@ use crate::{
 
 group! {
     once {
-        what_is_met_is_said_and_is_no_failure,
-        one_that_is_missed_is_said_and_exits_with_3,
-        a_percentile_with_too_few_replies_behind_it_is_not_met,
-        an_invalid_verdict_goes_before_a_missed_slo,
-        an_interruption_goes_before_a_missed_slo,
-        a_kept_result_shows_it_again_and_fails_nothing,
-        mistakes_are_bad_usage_and_say_what_to_write,
-        servers_are_compared_by_it_too,
+        a_met_slo_is_reported_with_exit_code_0,
+        a_missed_slo_is_reported_with_exit_code_3,
+        an_slo_on_a_percentile_with_too_few_replies_is_not_met,
+        an_invalid_verdict_has_precedence_over_a_missed_slo,
+        an_interruption_has_precedence_over_a_missed_slo,
+        show_repeats_the_slo_of_a_stored_result_with_exit_code_0,
+        a_usage_error_says_what_to_write,
+        a_comparison_checks_slos_too,
     }
 }
 
 /// A short run with far more replies than an SLO of p90 needs.
 const SHORT: &str = "-c 5 -d 500ms -w 50ms -q";
-/// Nobody is so slow.
+/// The same. A busy machine may make it invalid, but the exit code is that of the SLOs.
+const WITH_ANY_VERDICT: &str = "-c 5 -d 500ms -w 50ms -q --fail-on never";
+/// Bounds that every run meets.
 const EASY: [&str; 8] =
     ["p90<1h", "p33.33<1h", "mean<=1h", "max<1h", "errors<100%", "errors<=0%", "rate>=1", "jain>=0"];
 
-fn what_is_met_is_said_and_is_no_failure() {
-    let asked = || Loadgen::run(None, SHORT).args(EASY.iter().flat_map(|slo| ["--slo", slo]));
+fn a_met_slo_is_reported_with_exit_code_0() {
+    let asked = || Loadgen::run(None, WITH_ANY_VERDICT).args(EASY.iter().flat_map(|slo| ["--slo", slo]));
     let text = asked().finish().expect_code(0).stdout.clone();
     let said: Vec<_> = text.lines().filter(|line| line.contains(" met ")).collect();
     assert_eq!(said.len(), EASY.len(), "{text}");
-    // Right under the verdict.
+    // The line below the verdict.
     let first = text.lines().position(|line| line.starts_with("SLO"));
     assert!(first > text.lines().position(|line| line.starts_with("verdict")), "{text}");
-    assert!(first < text.lines().position(|line| line.starts_with("against")), "{text}");
+    assert!(first < text.lines().position(|line| line.starts_with("target")), "{text}");
     let report = asked().report();
     let outcomes = report.at("slo").as_array().unwrap();
     for (outcome, asked) in outcomes.iter().zip(EASY) {
@@ -48,32 +50,33 @@ fn what_is_met_is_said_and_is_no_failure() {
     assert_eq!(outcomes[3]["actual"].as_f64(), report.at("latency_ns.response.max").as_f64());
 }
 
-fn one_that_is_missed_is_said_and_exits_with_3() {
+fn a_missed_slo_is_reported_with_exit_code_3() {
     for missed in ["p90<1ns", "p50<=1ns", "mean<1ns", "max<1ns", "rate>900m", "jain>1"] {
-        let finished = Loadgen::run(None, SHORT).args(["--slo", "p90<1h", "--slo", missed]).finish();
+        let load = Loadgen::run(None, WITH_ANY_VERDICT).args(["--slo", "p90<1h", "--slo", missed]);
+        let finished = load.finish();
         let text = &finished.expect_code(3).stdout;
         assert!(text.contains("SLO        met p90<1h: "), "{finished}");
         assert!(text.contains(&format!("MISSED {missed}: ")), "{finished}");
     }
 }
 
-fn a_percentile_with_too_few_replies_behind_it_is_not_met() {
-    let asked = Loadgen::run(None, "-c 1 -n 500 -w 0s -q").args(["--slo", "p99.9<1h", "--format", "json"]);
+fn an_slo_on_a_percentile_with_too_few_replies_is_not_met() {
+    let asked = Loadgen::run(None, "-c 1 -n 500 -w 0s -q --fail-on never --slo p99.9<1h --format json");
     let report = Report::read(asked.finish().expect_code(3));
     let outcome = report.at("slo.0");
     assert_eq!((&outcome["met"], &outcome["actual"]), (&false.into(), &serde_json::Value::Null));
-    assert_eq!(outcome["message"], "p99.9<1h: too few replies to say (it takes 10,000)");
+    assert_eq!(outcome["message"], "p99.9<1h: too few replies (10,000 are needed)");
 }
 
-fn an_invalid_verdict_goes_before_a_missed_slo() {
-    // An echo that changes nothing is a wrong one.
+fn an_invalid_verdict_has_precedence_over_a_missed_slo() {
+    // An echo without upper case gives wrong replies.
     let peer = Peer::echo();
     let load = Loadgen::run(Some(peer.address()), SHORT).args(["--slo", "p50<1ns"]);
     let finished = load.finish();
     assert!(finished.expect_code(4).stdout.contains("MISSED p50<1ns"), "{finished}");
 }
 
-fn an_interruption_goes_before_a_missed_slo() {
+fn an_interruption_has_precedence_over_a_missed_slo() {
     let load = Loadgen::run(None, "-c 5 -d 1h -w 0s").args(["--slo", "p50<1ns"]).start();
     load.stderr.wait_for("p50");
     load.signal(Signal::INT);
@@ -81,11 +84,11 @@ fn an_interruption_goes_before_a_missed_slo() {
     assert!(finished.expect_code(130).stdout.contains("MISSED p50<1ns"), "{finished}");
 }
 
-fn a_kept_result_shows_it_again_and_fails_nothing() {
+fn show_repeats_the_slo_of_a_stored_result_with_exit_code_0() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let kept = |name: &str, slo: &str, code: i32| {
         let path = folder.path().join(name).to_str().unwrap().to_owned();
-        let load = Loadgen::run(None, SHORT).args(["--slo", slo, "--format", "json", "-o", &path]);
+        let load = Loadgen::run(None, WITH_ANY_VERDICT).args(["--slo", slo, "--format", "json", "-o", &path]);
         load.finish().expect_code(code);
         path
     };
@@ -99,24 +102,24 @@ fn a_kept_result_shows_it_again_and_fails_nothing() {
     assert!(table.contains("SLO") && table.contains("met") && table.contains("MISSED"), "{table}");
 }
 
-fn mistakes_are_bad_usage_and_say_what_to_write() {
+fn a_usage_error_says_what_to_write() {
     for (slo, said) in [
         ("p99>5ms", "write p99<5ms"),
         ("rate<5k", "write rate>5k"),
         ("p99", "as in 'p99<5ms'"),
         ("p99<5", "write a number and a unit"),
         ("p100<5ms", "max"),
-        ("throughput>5k", "pN (as in p99 or p99.9, of the response time), mean, max, errors, rate and jain"),
+        ("throughput>5k", "mean, max, errors, rate and jain"),
         ("errors<0.001", "as in 0.1%"),
     ] {
         for command in ["run", "compare"] {
             let failed = Loadgen::new(&[command, "--slo", slo]).finish();
-            failed.expect_code(2).expect_said(&["--slo", said]);
+            failed.expect_code(2).expect_stderr(&["--slo", said]);
         }
     }
 }
 
-fn servers_are_compared_by_it_too() {
+fn a_comparison_checks_slos_too() {
     let compare = |slo: &str| {
         let args = "-c 2 -d 200ms -w 50ms --rounds 1 --modes thread-pool,event-loop";
         Loadgen::new(&["compare", "--slo", slo]).args(args.split_whitespace())
@@ -126,7 +129,7 @@ fn servers_are_compared_by_it_too() {
     let missed = compare("p50<1ns").finish();
     let text = &missed.expect_code(3).stdout;
     for name in ["thread-pool", "event-loop"] {
-        assert!(text.contains(&format!("SLO MISSED {name} p50<1ns: it holds in 0 of 1 round")), "{missed}");
+        assert!(text.contains(&format!("SLO MISSED {name} p50<1ns: met in 0 of 1 round")), "{missed}");
     }
     let result = Report::read(compare("p50<1ns").args(["--format", "json"]).finish().expect_code(3));
     let slo = result.at("subjects.1.slo.0");

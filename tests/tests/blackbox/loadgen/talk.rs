@@ -1,8 +1,9 @@
-//! `loadgen talk`: by hand, line by line.
+//! `loadgen talk`: manual requests, line by line.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{Read, Write},
+    os::unix::fs::PermissionsExt,
     process::Command,
 };
 
@@ -11,7 +12,7 @@ use crate::{
     harness::{
         Finished, ServerCommand,
         load::{Loadgen, Peer, ignore},
-        machine::terminal,
+        machine::{terminal, with_file_size_limit},
         process::Running,
         programs,
         text::expect_same,
@@ -20,37 +21,38 @@ use crate::{
 
 group! {
     in every mode {
-        what_is_piped_in_comes_back_line_by_line,
+        piped_input_is_echoed_line_by_line,
     }
     once {
-        the_last_line_needs_no_end,
-        bytes_that_are_no_text_come_back_as_they_are,
-        a_long_line_comes_back_whole,
+        the_last_line_needs_no_newline,
+        bytes_that_are_not_text_are_echoed_unchanged,
+        a_long_line_is_echoed_completely,
         replies_are_appended_to_a_file,
+        unwritable_replies_are_still_printed,
         a_reply_is_printed_before_the_next_line_is_typed,
-        a_server_that_is_not_there_is_an_error,
-        a_server_that_leaves_in_the_middle_is_an_error,
-        a_server_that_says_nothing_is_an_error,
-        a_unix_socket_can_be_talked_with,
+        a_missing_server_is_an_error,
+        a_server_that_closes_in_the_middle_is_an_error,
+        a_silent_server_is_an_error,
+        talk_reaches_a_unix_socket,
         a_terminal_gets_a_prompt needs terminal,
     }
 }
 
-fn what_is_piped_in_comes_back_line_by_line(mode: &'static server::mode::Mode) {
+fn piped_input_is_echoed_line_by_line(mode: &'static server::mode::Mode) {
     let server = ServerCommand::new(mode).start();
     let finished = talk(server.address(), &[], b"hello\n\nstra\xc3\x9fe\n\n\nlast words\n");
     assert_eq!(finished.expect_code(0).stdout, "HELLO\nSTRAßE\nLAST WORDS\n");
     assert_eq!(finished.stderr, "");
 }
 
-fn the_last_line_needs_no_end() {
+fn the_last_line_needs_no_newline() {
     let server = ServerCommand::bare().start();
     assert_eq!(talk(server.address(), &[], b"one\ntwo").expect_code(0).stdout, "ONE\nTWO\n");
     assert_eq!(talk(server.address(), &[], b"").expect_code(0).stdout, "");
     assert_eq!(talk(server.address(), &[], b"\n\n\n").expect_code(0).stdout, "");
 }
 
-fn bytes_that_are_no_text_come_back_as_they_are() {
+fn bytes_that_are_not_text_are_echoed_unchanged() {
     let server = ServerCommand::bare().start();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("replies");
@@ -60,7 +62,7 @@ fn bytes_that_are_no_text_come_back_as_they_are() {
     expect_same(&fs::read(path).unwrap(), &[&line.to_ascii_uppercase()[..], b"\n"].concat());
 }
 
-fn a_long_line_comes_back_whole() {
+fn a_long_line_is_echoed_completely() {
     let server = ServerCommand::bare().start();
     let line = "abcdefghij".repeat(100_000);
     let finished = talk(server.address(), &[], line.as_bytes());
@@ -71,12 +73,38 @@ fn replies_are_appended_to_a_file() {
     let server = ServerCommand::bare().start();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("replies");
-    for line in [&b"one\ntwo\n"[..], b"three\n"] {
-        talk(server.address(), &["--save", path.to_str().unwrap()], line).expect_code(0);
+    for (line, said) in [(&b"one\ntwo\n"[..], "appended 2 replies to"), (b"three\n", "appended 1 reply to")] {
+        let talked = talk(server.address(), &["--save", path.to_str().unwrap()], line);
+        talked.expect_code(0).expect_stderr(&[said, "replies\n"]);
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), "ONE\nTWO\nTHREE\n");
     let nowhere = talk(server.address(), &["--save", "/nowhere/replies"], b"one\n");
-    nowhere.expect_code(1).expect_said(&["/nowhere/replies"]);
+    nowhere.expect_code(1).expect_stderr(&["/nowhere/replies"]);
+    fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+    let read_only = talk(server.address(), &["--save", path.to_str().unwrap()], b"four\n");
+    read_only.expect_code(1).expect_stderr(&["replies", "read-only"]);
+    talk(server.address(), &["--save", "-"], b"five\n")
+        .expect_code(2)
+        .expect_stderr(&["always printed to standard output"]);
+}
+
+fn unwritable_replies_are_still_printed() {
+    let server = ServerCommand::bare().start();
+    let full = talk(server.address(), &["--save", "/dev/full"], b"one\ntwo\nthree\n");
+    full.expect_code(1).expect_stderr(&[
+        "/dev/full cannot be written",
+        "on standard output only",
+        "last 3 replies",
+    ]);
+    assert_eq!(full.stdout, "ONE\nTWO\nTHREE\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("replies");
+    let limited = Loadgen::new(&["talk", &server.address().to_string(), "--save", path.to_str().unwrap()])
+        .within(|command| with_file_size_limit(command, 8))
+        .finish_with(b"one\ntwo\nthree\n");
+    limited.expect_code(1).expect_stderr(&["replies cannot be written", "last reply"]);
+    assert_eq!(limited.stdout, "ONE\nTWO\nTHREE\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "ONE\nTWO\n");
 }
 
 fn a_reply_is_printed_before_the_next_line_is_typed() {
@@ -90,34 +118,34 @@ fn a_reply_is_printed_before_the_next_line_is_typed() {
     talk.finish().expect_code(0);
 }
 
-fn a_server_that_is_not_there_is_an_error() {
+fn a_missing_server_is_an_error() {
     let gone = ServerCommand::bare().start();
     let address = gone.address().clone();
     gone.stop();
-    talk(&address, &[], b"hello\n").expect_code(1).expect_said(&[&address.to_string(), "refused"]);
+    talk(&address, &[], b"hello\n").expect_code(1).expect_stderr(&[&address.to_string(), "refused"]);
 }
 
-fn a_server_that_leaves_in_the_middle_is_an_error() {
+fn a_server_that_closes_in_the_middle_is_an_error() {
     let peer = Peer::start(|_, mut stream| {
         let mut line = [0; 5];
         stream.read_exact(&mut line)?;
         stream.write_all(b"HELLO")?;
-        // It listens to the second line, and answers only half of it.
+        // The server receives the second line, and echoes only half of it.
         stream.read_exact(&mut line)?;
         stream.write_all(b"HE")
     });
     let finished = talk(peer.address(), &[], b"hello\nhello\nhello\n");
-    finished.expect_code(1).expect_said(&["closed the connection"]);
+    finished.expect_code(1).expect_stderr(&["closed the connection"]);
     assert_eq!(finished.stdout, "HELLO\n");
 }
 
-fn a_server_that_says_nothing_is_an_error() {
+fn a_silent_server_is_an_error() {
     let peer = Peer::start(|_, stream| ignore(&stream));
     let finished = talk(peer.address(), &["--timeout", "200ms"], b"hello\n");
-    finished.expect_code(1).expect_said(&["200ms"]);
+    finished.expect_code(1).expect_stderr(&["200ms"]);
 }
 
-fn a_unix_socket_can_be_talked_with() {
+fn talk_reaches_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("echo.sock").display());
     let server = ServerCommand::bare().listen(&socket).start();

@@ -1,4 +1,4 @@
-//! Clients that do not behave: whatever one of them does, the others are served.
+//! Misbehaving clients: the server serves the others.
 
 use server::mode::Mode;
 
@@ -6,20 +6,20 @@ use crate::{
     behaviour::group,
     harness::{
         Server,
-        client::{counting, exchange_all},
+        client::{counting, exchange_with_all},
     },
 };
 
 group! {
     in every mode {
-        a_reset_in_the_middle_concerns_nobody_else,
-        connections_that_are_aborted_before_they_are_accepted_concern_nobody_else,
-        clients_that_come_and_go_leave_nothing_behind,
-        a_client_that_closes_with_its_reply_unread_concerns_nobody_else,
+        a_reset_in_the_middle_does_not_affect_other_clients,
+        connections_aborted_before_accept_do_not_affect_other_clients,
+        short_connections_leave_no_resources_behind,
+        a_client_that_closes_with_an_unread_reply_does_not_affect_others,
     }
 }
 
-fn a_reset_in_the_middle_concerns_nobody_else(mode: &'static Mode) {
+fn a_reset_in_the_middle_does_not_affect_other_clients(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "2"]);
     let others = server.connect_served(10);
     for _ in 0..5 {
@@ -28,25 +28,25 @@ fn a_reset_in_the_middle_concerns_nobody_else(mode: &'static Mode) {
             client.send(&counting(0, 100_000));
             client.reset();
         }
-        exchange_all(&others, b"unimpressed");
+        exchange_with_all(&others, b"unimpressed");
     }
     drop(others);
     assert_eq!(server.stop().counted("connections"), 60);
 }
 
-fn connections_that_are_aborted_before_they_are_accepted_concern_nobody_else(mode: &'static Mode) {
+fn connections_aborted_before_accept_do_not_affect_other_clients(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "2"]);
     let others = server.connect_served(3);
     for _ in 0..10 {
         for _ in 0..30 {
             server.connect().reset();
         }
-        exchange_all(&others, b"unimpressed");
+        exchange_with_all(&others, b"unimpressed");
     }
     server.expect_service();
 }
 
-fn clients_that_come_and_go_leave_nothing_behind(mode: &'static Mode) {
+fn short_connections_leave_no_resources_behind(mode: &'static Mode) {
     const ROUNDS: u64 = 20;
     let mut server = Server::start(mode, &["--threads", "2", "--max-connections", "50"]);
     let come_and_go = |server: &Server| drop(server.connect_served(50));
@@ -62,14 +62,14 @@ fn clients_that_come_and_go_leave_nothing_behind(mode: &'static Mode) {
     assert_eq!(server.stop().counted("connections"), 50 * ROUNDS);
 }
 
-fn a_client_that_closes_with_its_reply_unread_concerns_nobody_else(mode: &'static Mode) {
+fn a_client_that_closes_with_an_unread_reply_does_not_affect_others(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "2", "--work", "sleep:20ms"]);
     let others = server.connect_served(3);
     for _ in 0..20 {
-        // The reply meets a closed socket.
+        // The reply arrives at a closed socket.
         server.connect().send(b"never mind");
     }
-    exchange_all(&others, b"unimpressed");
+    exchange_with_all(&others, b"unimpressed");
     drop(others);
     assert_eq!(server.stop().counted("connections"), 23);
 }

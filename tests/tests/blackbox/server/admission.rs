@@ -14,58 +14,58 @@ use crate::{
 
 group! {
     in every mode {
-        a_newcomer_waits_until_somebody_leaves,
-        everybody_who_waits_is_served_in_the_end,
-        a_newcomer_is_rejected_while_it_is_full,
+        a_new_connection_waits_for_a_free_place,
+        every_waiting_connection_is_served_in_the_end,
+        a_new_connection_is_rejected_at_the_limit,
         rejections_are_counted_and_logged_at_a_bounded_rate,
-        whoever_vanishes_leaves_his_place_to_others,
-        no_listener_is_starved_while_it_is_full,
-        a_storm_that_waits_is_served_to_the_last_and_leaves_every_place_free,
-        a_storm_that_is_turned_away_leaves_every_place_free,
+        a_vanished_client_frees_its_place,
+        no_listener_is_starved_at_the_limit,
+        many_waiting_connections_are_all_served_and_free_every_place,
+        many_rejected_connections_leave_every_place_free,
     }
 }
 
-/// Long enough for a newcomer to be served if anybody served him.
-const A_WHILE: Duration = Duration::from_millis(200);
+/// Long enough to serve a new connection if there were a free place.
+const SILENCE: Duration = Duration::from_millis(200);
 
-fn a_newcomer_waits_until_somebody_leaves(mode: &'static Mode) {
+fn a_new_connection_waits_for_a_free_place(mode: &'static Mode) {
     let server = Server::start(mode, &["--max-connections", "2"]);
-    let mut guests = server.connect_served(2);
-    let newcomer = server.connect();
-    newcomer.send(b"may I come in?");
-    newcomer.expect_silence(A_WHILE);
-    server.log().wait_for("newcomers wait in the backlog");
-    guests[0].exchange(b"it is full");
-    drop(guests.pop());
-    newcomer.expect_reply_to(b"may I come in?");
-    drop((guests, newcomer));
+    let mut served = server.connect_served(2);
+    let waiting = server.connect();
+    waiting.send(b"is there a free place?");
+    waiting.expect_silence(SILENCE);
+    server.log().wait_for("new connections wait in the accept queue");
+    served[0].exchange(b"it is full");
+    drop(served.pop());
+    waiting.expect_reply_to(b"is there a free place?");
+    drop((served, waiting));
     let stopped = server.stop();
     assert_eq!((stopped.counted("connections"), stopped.counted("turned_away")), (3, 0));
 }
 
-fn everybody_who_waits_is_served_in_the_end(mode: &'static Mode) {
+fn every_waiting_connection_is_served_in_the_end(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "2", "--max-connections", "3"]);
     let clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
     for client in &clients {
         client.send(b"next, please");
     }
-    // In the order of the backlog, each leaves its place to the next.
+    // The connections are served in the order of the accept queue, one after another.
     for client in clients {
         client.expect_reply_to(b"next, please");
     }
-    assert!(server.log().count("wait in the backlog") <= 10, "{}", server.log().so_far());
+    assert!(server.log().count("wait in the accept queue") <= 10, "{}", server.log().so_far());
     assert_eq!(server.stop().counted("connections"), 100);
 }
 
-fn a_newcomer_is_rejected_while_it_is_full(mode: &'static Mode) {
+fn a_new_connection_is_rejected_at_the_limit(mode: &'static Mode) {
     let server = Server::start(mode, &["--max-connections", "2", "--when-full", "reject"]);
-    let mut guests = server.connect_served(2);
-    server.connect().expect_cut_off();
-    guests[0].exchange(b"it is full");
-    drop(guests.pop());
-    // The server has to notice first that somebody has left.
+    let mut served = server.connect_served(2);
+    server.connect().expect_close_or_reset();
+    served[0].exchange(b"it is full");
+    drop(served.pop());
+    // The server needs a moment to notice that a client has closed.
     wait_until("there is room again", || is_served(&server.connect()));
-    drop(guests);
+    drop(served);
     assert!(server.stop().counted("turned_away") >= 1);
 }
 
@@ -73,7 +73,7 @@ fn rejections_are_counted_and_logged_at_a_bounded_rate(mode: &'static Mode) {
     let server = Server::start(mode, &["--max-connections", "1", "--when-full", "reject"]);
     let guest = server.connect_served(1);
     for _ in 0..50 {
-        server.connect().expect_cut_off();
+        server.connect().expect_close_or_reset();
     }
     guest[0].exchange(b"what a crowd");
     drop(guest);
@@ -83,24 +83,24 @@ fn rejections_are_counted_and_logged_at_a_bounded_rate(mode: &'static Mode) {
     assert!((1..=10).contains(&lines), "{lines} lines:\n{}", stopped.finished.stderr);
 }
 
-fn whoever_vanishes_leaves_his_place_to_others(mode: &'static Mode) {
+fn a_vanished_client_frees_its_place(mode: &'static Mode) {
     let server = Server::start(mode, &["--max-connections", "1"]);
     for _ in 0..5 {
         let client = server.connect();
-        client.push_until_held(64 << 20);
+        client.push_until_backpressure(64 << 20);
         client.reset();
     }
     server.expect_service();
 }
 
-/// Each listener always has somebody waiting, and one place at a time gets free.
-fn no_listener_is_starved_while_it_is_full(mode: &'static Mode) {
+/// Each listener always has a waiting connection, and one place at a time becomes free.
+fn no_listener_is_starved_at_the_limit(mode: &'static Mode) {
     const CLIENTS: usize = 20;
     for (listeners, places) in [(2, "1"), (2, "3"), (3, "1"), (3, "2"), (4, "1")] {
         let command = ServerCommand::new(mode).args(&["--threads", "2", "--max-connections", places]);
         let server = (0..listeners).fold(command, |command, _| command.listen("127.0.0.1:0")).start();
         let mut waiting: Vec<Vec<Client>> = server.addresses().iter().map(|_| Vec::new()).collect();
-        // By turns: nobody is to have left before the others came.
+        // The clients of both listeners connect in turn, before any of them closes.
         for _ in 0..CLIENTS {
             for (clients, address) in waiting.iter_mut().zip(server.addresses()) {
                 let client = Client::connect(address);
@@ -110,31 +110,31 @@ fn no_listener_is_starved_while_it_is_full(mode: &'static Mode) {
         }
         wait_until("one listener's clients have all been served", || {
             for clients in &mut waiting {
-                // Who is served leaves.
-                clients.retain(|client| !client.has_news());
+                // A served client closes.
+                clients.retain(|client| !client.has_unread_bytes());
             }
             waiting.iter().any(Vec::is_empty)
         });
         let left: Vec<_> = waiting.iter().map(Vec::len).collect();
         assert!(
             left.iter().all(|left| *left <= CLIENTS / 2),
-            "{places} places, so many still wait: {left:?}"
+            "{places} places; clients that still wait: {left:?}"
         );
     }
 }
 
-fn a_storm_that_waits_is_served_to_the_last_and_leaves_every_place_free(mode: &'static Mode) {
+fn many_waiting_connections_are_all_served_and_free_every_place(mode: &'static Mode) {
     const PLACES: usize = 20;
     const CLIENTS: usize = 400;
     let server = Server::start(mode, &["--threads", "2", "--max-connections", "20"]);
     let at_rest = server.descriptors_at_rest();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
     clients.iter().for_each(|client| client.send(b"in this weather"));
-    wait_until("everybody is served", || {
-        let served = clients.iter().filter(|client| client.has_news()).count();
+    wait_until("every client is served", || {
+        let served = clients.iter().filter(|client| client.has_unread_bytes()).count();
         assert!(served <= PLACES, "{served} are served at once");
         clients.retain(|client| {
-            let is_served = client.has_news();
+            let is_served = client.has_unread_bytes();
             if is_served {
                 client.expect_reply_to(b"in this weather");
             }
@@ -143,37 +143,37 @@ fn a_storm_that_waits_is_served_to_the_last_and_leaves_every_place_free(mode: &'
         clients.is_empty()
     });
     server.expect_descriptors(at_rest);
-    // They all hold their places at once.
-    let guests = server.connect_served(PLACES);
-    drop(guests);
+    // All of them hold their places at the same time.
+    let served = server.connect_served(PLACES);
+    drop(served);
     let stopped = server.stop();
     assert_eq!(stopped.counted("connections"), (1 + CLIENTS + PLACES) as u64);
     assert_eq!((stopped.counted("turned_away"), stopped.counted("failed")), (0, 0));
 }
 
-fn a_storm_that_is_turned_away_leaves_every_place_free(mode: &'static Mode) {
+fn many_rejected_connections_leave_every_place_free(mode: &'static Mode) {
     const PLACES: usize = 20;
     const CLIENTS: usize = 400;
     let args = ["--threads", "2", "--max-connections", "20", "--when-full", "reject"];
     let server = Server::start(mode, &args);
     let at_rest = server.descriptors_at_rest();
-    let guests = take_all_places(&server, PLACES);
+    let served = take_all_places(&server, PLACES);
     let storm: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
-    storm.iter().for_each(Client::expect_cut_off);
-    for client in &guests {
+    storm.iter().for_each(Client::expect_close_or_reset);
+    for client in &served {
         client.exchange(b"what a night");
     }
-    drop(guests);
+    drop(served);
     server.expect_descriptors(at_rest);
     take_all_places(&server, PLACES);
     assert!(server.stop().counted("turned_away") >= CLIENTS as u64);
 }
 
-/// As many guests as there are places, all served at once. A place is free only a moment after who had it has gone.
+/// Fills all places with served clients. A place becomes free only a moment after its client has closed.
 fn take_all_places(server: &Server, places: usize) -> Vec<Client> {
     wait_for("as many as there are places are served at once", || {
-        let guests: Vec<_> = (0..places).map(|_| server.connect()).collect();
-        guests.iter().all(is_served).then_some(guests)
+        let served: Vec<_> = (0..places).map(|_| server.connect()).collect();
+        served.iter().all(is_served).then_some(served)
     })
 }
 

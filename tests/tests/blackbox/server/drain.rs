@@ -1,4 +1,4 @@
-//! The end: SIGTERM and SIGINT let clients finish.
+//! The drain: after SIGTERM or SIGINT, clients can finish.
 
 use std::{thread, time::Duration};
 
@@ -18,30 +18,31 @@ use crate::{
 
 group! {
     in every mode {
-        both_signals_drain_until_the_last_client_has_left,
-        newcomers_are_refused_during_the_drain,
-        what_was_received_before_is_echoed,
-        what_has_only_just_arrived_is_echoed,
-        whoever_is_in_the_backlog_at_the_last_moment_is_served,
-        what_a_slow_reader_has_not_taken_yet_is_delivered,
-        what_waits_for_the_work_is_echoed,
+        both_signals_drain_until_the_last_client_has_closed,
+        new_connections_are_refused_during_the_drain,
+        bytes_received_before_the_drain_are_echoed,
+        bytes_that_arrive_with_the_signal_are_echoed,
+        connections_in_the_accept_queue_at_the_signal_are_served,
+        unread_replies_of_a_slow_reader_are_delivered,
+        requests_that_wait_for_work_are_echoed,
         connections_in_every_state_end_cleanly,
-        a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off,
-        a_client_that_left_before_its_echo_does_not_hold_up_the_drain,
-        idle_clients_do_not_hold_up_the_drain_once_they_close,
-        whoever_does_not_leave_is_cut_off_after_the_drain_timeout,
-        whoever_does_not_read_is_cut_off_after_the_drain_timeout,
+        bytes_sent_during_the_drain_are_ignored_without_a_reset,
+        a_client_that_closed_before_its_echo_does_not_delay_the_drain,
+        idle_clients_do_not_delay_the_drain_after_they_close,
+        clients_that_do_not_close_are_closed_after_the_drain_timeout,
+        clients_that_do_not_read_are_closed_after_the_drain_timeout,
         a_second_signal_ends_it_at_once,
         the_idle_timeout_does_not_cut_the_drain_short,
         a_server_without_clients_ends_at_once,
-        it_drains_when_its_standard_input_ends_if_that_was_asked_for,
+        it_drains_at_the_end_of_standard_input_if_configured,
     }
 }
 
-/// Far longer than a test waits: whoever ends within a test did not wait for it.
-const NEVER: [&str; 2] = ["--drain-timeout", "1h"];
+/// The timeout is far longer than a test waits: a server that ends during a test did not wait for it. There is no grace
+/// period, which has tests of its own.
+const NEVER: [&str; 4] = ["--drain-timeout", "1h", "--drain-grace", "0s"];
 
-fn both_signals_drain_until_the_last_client_has_left(mode: &'static Mode) {
+fn both_signals_drain_until_the_last_client_has_closed(mode: &'static Mode) {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let mut server = Server::start(mode, &NEVER);
         let mut clients = server.connect_served(3);
@@ -50,7 +51,7 @@ fn both_signals_drain_until_the_last_client_has_left(mode: &'static Mode) {
         for client in &clients {
             client.expect_end();
         }
-        // Whoever leaves first ends nothing.
+        // The server still runs after the first client has closed.
         drop(clients.pop());
         thread::sleep(Duration::from_millis(200));
         assert!(server.process().is_running(), "it ended while clients were connected");
@@ -61,16 +62,16 @@ fn both_signals_drain_until_the_last_client_has_left(mode: &'static Mode) {
     }
 }
 
-fn newcomers_are_refused_during_the_drain(mode: &'static Mode) {
+fn new_connections_are_refused_during_the_drain(mode: &'static Mode) {
     let server = Server::start(mode, &NEVER);
     let client = server.connect_served(1);
     server.begin_drain(Signal::TERM);
-    wait_until("newcomers are refused", || Client::try_connect(server.address()).is_err());
+    wait_until("new connections are refused", || Client::try_connect(server.address()).is_err());
     drop(client);
     server.wait_for_exit().finished.expect_code(0);
 }
 
-fn what_was_received_before_is_echoed(mode: &'static Mode) {
+fn bytes_received_before_the_drain_are_echoed(mode: &'static Mode) {
     let server = Server::start(mode, &NEVER);
     let clients = server.connect_served(20);
     let bytes = counting(0, 30_000);
@@ -86,14 +87,14 @@ fn what_was_received_before_is_echoed(mode: &'static Mode) {
     server.wait_for_exit().finished.expect_code(0);
 }
 
-fn what_has_only_just_arrived_is_echoed(mode: &'static Mode) {
+fn bytes_that_arrive_with_the_signal_are_echoed(mode: &'static Mode) {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let socket = Address::Unix(folder.path().join("echo.sock"));
     for _ in 0..15 {
         let server = ServerCommand::new(mode).args(&NEVER).listen(&socket).start();
         let clients = server.connect_served(300);
-        // While the server stands still, bytes and signal arrive at one and the same moment for it. What is
-        // sent to a unix socket is there when the sender goes on.
+        // The server is stopped, so the bytes and the signal arrive at the same moment for it. Bytes sent to a unix socket
+        // have arrived when the send returns.
         server.signal(Signal::STOP);
         for client in &clients {
             client.send(b"at the last moment");
@@ -107,33 +108,33 @@ fn what_has_only_just_arrived_is_echoed(mode: &'static Mode) {
     }
 }
 
-fn whoever_is_in_the_backlog_at_the_last_moment_is_served(mode: &'static Mode) {
+fn connections_in_the_accept_queue_at_the_signal_are_served(mode: &'static Mode) {
     for _ in 0..5 {
         let server = ServerCommand::new(mode).args(&NEVER).args(&["--threads", "2"]).start();
-        let guests = server.connect_served(5);
+        let served = server.connect_served(5);
         server.signal(Signal::STOP);
-        let newcomers: Vec<_> = (0..50).map(|_| server.connect()).collect();
-        for client in &newcomers {
+        let waiting: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        for client in &waiting {
             client.send(b"just in time");
             client.wait_until_all_is_delivered();
         }
         server.terminate();
         server.signal(Signal::CONT);
-        for client in &newcomers {
+        for client in &waiting {
             expect_same(&client.receive_to_end(), b"JUST IN TIME");
         }
-        guests.iter().for_each(Client::expect_end);
-        drop((guests, newcomers));
+        served.iter().for_each(Client::expect_end);
+        drop((served, waiting));
         let stopped = server.wait_for_exit();
         stopped.finished.expect_code(0);
         assert_eq!((stopped.counted("connections"), stopped.counted("drained")), (55, 55));
     }
 }
 
-fn what_a_slow_reader_has_not_taken_yet_is_delivered(mode: &'static Mode) {
+fn unread_replies_of_a_slow_reader_are_delivered(mode: &'static Mode) {
     let server = Server::start(mode, &NEVER);
     let client = Client::connect_narrow(server.address(), 16 * 1024);
-    let sent = client.push_until_held(64 << 20);
+    let sent = client.push_until_backpressure(64 << 20);
     let mut received = Vec::new();
     while client.undelivered_bytes() > 0 {
         received.extend(client.receive(4096));
@@ -148,7 +149,7 @@ fn what_a_slow_reader_has_not_taken_yet_is_delivered(mode: &'static Mode) {
     assert_eq!(stopped.counted("bytes_sent"), sent as u64);
 }
 
-fn what_waits_for_the_work_is_echoed(mode: &'static Mode) {
+fn requests_that_wait_for_work_are_echoed(mode: &'static Mode) {
     for work in ["sleep:200ms", "block:200ms"] {
         let server = ServerCommand::new(mode).args(&NEVER).args(&["--threads", "1", "--work", work]).start();
         let clients = [server.connect(), server.connect()];
@@ -176,7 +177,7 @@ fn connections_in_every_state_end_cleanly(mode: &'static Mode) {
     let held: Vec<_> = (0..3).map(|_| Client::connect_narrow(server.address(), 4096)).collect();
     let pushed: Vec<_> = thread::scope(|scope| {
         let pushing: Vec<_> =
-            held.iter().map(|client| scope.spawn(|| client.push_until_held(64 << 20))).collect();
+            held.iter().map(|client| scope.spawn(|| client.push_until_backpressure(64 << 20))).collect();
         pushing.into_iter().map(|pushing| pushing.join().expect("it is held")).collect()
     });
     let half_closed: Vec<_> = (0..10).map(|_| server.connect()).collect();
@@ -198,7 +199,7 @@ fn connections_in_every_state_end_cleanly(mode: &'static Mode) {
     }
     silent.iter().chain(&idle).for_each(Client::expect_end);
     drop((silent, idle, half_closed, asleep));
-    // What the server had not received yet of these is not promised. What comes has no gap.
+    // The server may lose bytes of these that it had not received before the drain. The echoed ones have no gap.
     for (client, pushed) in held.iter().zip(pushed) {
         let received = client.receive_to_end();
         assert!(!received.is_empty() && received.len() <= pushed, "{} of {pushed} bytes", received.len());
@@ -211,12 +212,12 @@ fn connections_in_every_state_end_cleanly(mode: &'static Mode) {
     assert_eq!((stopped.counted("failed"), stopped.counted("idle_timeouts")), (0, 0));
 }
 
-fn a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off(mode: &'static Mode) {
+fn bytes_sent_during_the_drain_are_ignored_without_a_reset(mode: &'static Mode) {
     let server = Server::start(mode, &NEVER);
     let client = server.connect_served(1).remove(0);
     server.begin_drain(Signal::TERM);
     client.expect_end();
-    // More than any buffer on the way holds: somebody takes it, and does not answer with a reset.
+    // More than all buffers hold: the server receives the bytes, and does not reset the connection.
     client.send(&counting(0, 16 << 20));
     client.finish_sending();
     let stopped = server.wait_for_exit();
@@ -224,7 +225,7 @@ fn a_client_that_goes_on_sending_is_heard_no_more_but_not_cut_off(mode: &'static
     assert_eq!(stopped.counted("drained"), 1);
 }
 
-fn a_client_that_left_before_its_echo_does_not_hold_up_the_drain(mode: &'static Mode) {
+fn a_client_that_closed_before_its_echo_does_not_delay_the_drain(mode: &'static Mode) {
     let server = ServerCommand::new(mode).args(&NEVER).args(&["--work", "sleep:300ms"]).start();
     let client = server.connect();
     client.send(b"no time to wait");
@@ -234,7 +235,7 @@ fn a_client_that_left_before_its_echo_does_not_hold_up_the_drain(mode: &'static 
     server.wait_for_exit().finished.expect_code(0);
 }
 
-fn idle_clients_do_not_hold_up_the_drain_once_they_close(mode: &'static Mode) {
+fn idle_clients_do_not_delay_the_drain_after_they_close(mode: &'static Mode) {
     let server = Server::start(mode, &NEVER);
     let clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
     server.begin_drain(Signal::TERM);
@@ -247,11 +248,11 @@ fn idle_clients_do_not_hold_up_the_drain_once_they_close(mode: &'static Mode) {
     assert_eq!((stopped.counted("connections"), stopped.counted("drained")), (200, 200));
 }
 
-fn whoever_does_not_leave_is_cut_off_after_the_drain_timeout(mode: &'static Mode) {
+fn clients_that_do_not_close_are_closed_after_the_drain_timeout(mode: &'static Mode) {
     let server = Server::start(mode, &["--drain-timeout", "300ms"]);
     let clients = server.connect_served(3);
     server.terminate();
-    // Two of the three see the end and leave.
+    // Two of the three clients see the end of the stream and close.
     for client in &clients[1..] {
         client.expect_end();
         client.finish_sending();
@@ -261,10 +262,10 @@ fn whoever_does_not_leave_is_cut_off_after_the_drain_timeout(mode: &'static Mode
     assert_eq!((stopped.counted("cut_off"), stopped.counted("drained")), (1, 2));
 }
 
-fn whoever_does_not_read_is_cut_off_after_the_drain_timeout(mode: &'static Mode) {
+fn clients_that_do_not_read_are_closed_after_the_drain_timeout(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "1", "--drain-timeout", "300ms"]);
     let deaf = server.connect();
-    deaf.push_until_held(64 << 20);
+    deaf.push_until_backpressure(64 << 20);
     server.terminate();
     let stopped = server.wait_for_exit();
     stopped.finished.expect_code(1);
@@ -302,7 +303,7 @@ fn a_server_without_clients_ends_at_once(mode: &'static Mode) {
     assert_eq!(stopped.counted("connections"), 5);
 }
 
-fn it_drains_when_its_standard_input_ends_if_that_was_asked_for(mode: &'static Mode) {
+fn it_drains_at_the_end_of_standard_input_if_configured(mode: &'static Mode) {
     let mut server = ServerCommand::new(mode).args(&NEVER).args(&["--stop-at-stdin-end"]).start();
     let client = server.connect_served(1);
     server.process().end_input();

@@ -1,4 +1,4 @@
-//! The bytes: all of them, in order, ASCII letters in upper case and nothing else changed.
+//! The echo: all bytes, in order, with ASCII letters in upper case and nothing else changed.
 
 use std::thread;
 
@@ -9,26 +9,26 @@ use crate::{
     behaviour::group,
     harness::{
         Client, Server,
-        client::{counting, exchange_all},
+        client::{counting, exchange_with_all},
         text::{Random, expect_same, noise, upper},
     },
 };
 
 group! {
     in every mode {
-        every_byte_value_comes_back_and_only_ascii_letters_change,
+        every_byte_value_is_echoed_and_only_ascii_letters_change,
         utf8_text_keeps_its_other_letters,
         one_byte_at_a_time,
         any_chunking_keeps_the_order,
-        eight_mebibytes_stream_through_a_client_that_reads_meanwhile,
+        eight_mebibytes_are_echoed_to_a_client_that_reads_meanwhile,
         clients_get_their_own_bytes,
         five_hundred_clients_on_four_threads_all_make_progress,
-        six_hundred_clients_that_send_much_at_once_to_one_thread_get_it_all_back,
+        six_hundred_clients_of_one_thread_get_large_echoes_completely,
         clients_that_read_in_short_pieces_get_every_byte_in_order,
     }
 }
 
-fn every_byte_value_comes_back_and_only_ascii_letters_change(mode: &'static Mode) {
+fn every_byte_value_is_echoed_and_only_ascii_letters_change(mode: &'static Mode) {
     let server = Server::start(mode, &[]);
     let client = server.connect();
     let all: Vec<u8> = (0..=255).collect();
@@ -57,7 +57,7 @@ fn one_byte_at_a_time(mode: &'static Mode) {
     for byte in &bytes {
         client.exchange(&[*byte]);
     }
-    // And without waiting for the replies.
+    // The same without waiting for the replies.
     for byte in &bytes {
         client.send(&[*byte]);
     }
@@ -74,7 +74,7 @@ fn any_chunking_keeps_the_order(mode: &'static Mode) {
     });
 }
 
-fn eight_mebibytes_stream_through_a_client_that_reads_meanwhile(mode: &'static Mode) {
+fn eight_mebibytes_are_echoed_to_a_client_that_reads_meanwhile(mode: &'static Mode) {
     let server = Server::start(mode, &[]);
     let client = server.connect();
     let bytes = noise(8 << 20);
@@ -102,20 +102,20 @@ fn clients_get_their_own_bytes(mode: &'static Mode) {
 fn five_hundred_clients_on_four_threads_all_make_progress(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "4"]);
     let clients: Vec<_> = (0..500).map(|_| server.connect()).collect();
-    // Nobody's second request is sent before everybody's first is replied to.
+    // Every client gets its first reply before any client sends its second request.
     for _ in 0..5 {
-        exchange_all(&clients, b"one of five hundred");
+        exchange_with_all(&clients, b"one of five hundred");
     }
     drop(clients);
     assert_eq!(server.stop().counted("connections"), 500);
 }
 
-/// Far more at once than any pool of buffers holds that connections share.
-fn six_hundred_clients_that_send_much_at_once_to_one_thread_get_it_all_back(mode: &'static Mode) {
+/// Far more bytes at once than the shared buffers of any mode hold.
+fn six_hundred_clients_of_one_thread_get_large_echoes_completely(mode: &'static Mode) {
     const CLIENTS: usize = 600;
     let server = Server::start(mode, &["--threads", "1"]);
     let clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
-    // Twice: what the first time has used up must be there again.
+    // Twice: the buffers used in the first round must be free again.
     for round in 0..2 {
         let bytes = counting(round, 64 * 1024);
         server.signal(Signal::STOP);
@@ -136,7 +136,7 @@ fn clients_that_read_in_short_pieces_get_every_byte_in_order(mode: &'static Mode
     let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect_narrow(server.address(), 32 * 1024)).collect();
     thread::scope(|scope| {
         for (number, client) in clients.iter().enumerate() {
-            // Each client's stream begins elsewhere, so that bytes of another one's are seen.
+            // Each client's stream begins at another offset, so bytes of another client's stream are detected.
             let bytes = counting(number * 7, BYTES);
             scope.spawn(move || client.send_in_pieces(&bytes, &mut Random(1 + number as u64)));
             scope.spawn(move || {

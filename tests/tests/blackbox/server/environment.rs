@@ -1,4 +1,4 @@
-//! Every flag by an environment variable, and flags before variables.
+//! Every flag has an environment variable, and a flag overrides its variable.
 
 use server::mode::{MODES, Mode};
 
@@ -17,8 +17,8 @@ group! {
     }
     once {
         every_flag_has_its_variable,
-        the_values_of_the_variables_are_obeyed,
-        a_bad_value_is_bad_usage,
+        the_values_of_the_variables_are_applied,
+        an_invalid_value_is_a_usage_error,
     }
 }
 
@@ -42,14 +42,14 @@ fn a_flag_wins_over_the_environment(mode: &'static Mode) {
 
 fn every_flag_has_its_variable() {
     let help = ServerCommand::bare().args(&["--help"]).fail().expect_code(0).stdout.clone();
-    let print_and_end = ["--help", "--version", "--generate"];
+    let print_and_end = ["--help", "--version", "--generate", "--generate-to"];
     for flag in flags(&help).iter().filter(|flag| !print_and_end.contains(&flag.as_str())) {
         let variable = format!("SERVER_{}", flag[2..].replace('-', "_").to_uppercase());
         assert!(help.contains(&format!("[env: {variable}")), "{flag} has no {variable}");
     }
 }
 
-fn the_values_of_the_variables_are_obeyed() {
+fn the_values_of_the_variables_are_applied() {
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("echo.sock").display());
     let server = ServerCommand::bare()
@@ -57,6 +57,9 @@ fn the_values_of_the_variables_are_obeyed() {
         .env("SERVER_THREADS", "3")
         .env("SERVER_MAX_CONNECTIONS", "1.5k")
         .env("SERVER_WHEN_FULL", "reject")
+        .env("SERVER_ALLOW", "127.0.0.0/8,::1")
+        .env("SERVER_DENY", "127.0.0.2")
+        .env("SERVER_MAX_CONNECTIONS_PER_IP", "1k")
         .env("SERVER_IDLE_TIMEOUT", "90s")
         .env("SERVER_WRITE_TIMEOUT", "7s")
         .env("SERVER_DRAIN_TIMEOUT", "8s")
@@ -72,15 +75,18 @@ fn the_values_of_the_variables_are_obeyed() {
     assert_eq!(started["threads"], "3");
     assert_eq!(started["max_connections"], 1500);
     assert_eq!(started["when_full"], "reject");
+    assert_eq!(started["allow"], "127.0.0.0/8 ::1/128");
+    assert_eq!(started["deny"], "127.0.0.2/32");
+    assert_eq!(started["max_connections_per_ip"], 1000);
     assert_eq!(started["idle_timeout"], "1m 30s");
     assert_eq!(started["write_timeout"], "7s");
     assert_eq!(started["drain_timeout"], "8s");
     assert_eq!(started["work"], "sleep:5us");
-    // The same port again, which only works where both ask for it.
+    // The second server on the same port starts only if both have the option.
     ServerCommand::bare().args(&["--reuse-port"]).listen(server.address()).start().expect_service();
 }
 
-fn a_bad_value_is_bad_usage() {
+fn an_invalid_value_is_a_usage_error() {
     for (variable, value) in [
         ("SERVER_MODE", "fibers"),
         ("SERVER_LISTEN", "nowhere"),
@@ -89,6 +95,6 @@ fn a_bad_value_is_bad_usage() {
         ("SERVER_WORK", "hard"),
         ("RUST_LOG", "server=shout"),
     ] {
-        ServerCommand::bare().env(variable, value).fail().expect_code(2).expect_said(&[value]);
+        ServerCommand::bare().env(variable, value).fail().expect_code(2).expect_stderr(&[value]);
     }
 }

@@ -1,4 +1,4 @@
-//! A client that has sent all and says so: it shuts its writing side down, and still reads.
+//! Half-close: a client shuts down its writing side, and still reads.
 
 use server::mode::Mode;
 
@@ -15,7 +15,7 @@ group! {
         a_half_closed_client_still_gets_every_byte,
         a_half_closed_client_gets_eight_mebibytes_to_the_last_byte,
         a_half_closed_client_whose_bytes_wait_for_the_work_gets_them,
-        a_client_that_only_says_goodbye_gets_an_end,
+        a_client_that_sends_only_its_end_gets_an_end,
         many_clients_half_close_at_once,
     }
 }
@@ -50,7 +50,7 @@ fn a_half_closed_client_whose_bytes_wait_for_the_work_gets_them(mode: &'static M
     expect_same(&client.receive_to_end(), b"PATIENCE");
 }
 
-fn a_client_that_only_says_goodbye_gets_an_end(mode: &'static Mode) {
+fn a_client_that_sends_only_its_end_gets_an_end(mode: &'static Mode) {
     let server = Server::start(mode, &[]);
     let client = server.connect();
     client.finish_sending();

@@ -1,4 +1,4 @@
-//! What clients leave behind, however they go: nothing.
+//! Clients leave no resources behind, however their connections end.
 
 use std::{sync::atomic::AtomicBool, thread};
 
@@ -9,27 +9,27 @@ use crate::{
     behaviour::group,
     harness::{
         Client, Server,
-        client::{counting, exchange_all},
+        client::{counting, exchange_with_all},
         text::expect_same,
     },
 };
 
 group! {
     in every mode {
-        clients_that_go_in_every_way_leave_no_descriptor_behind,
-        a_reset_while_the_echo_is_pending_concerns_nobody_else,
-        a_reset_while_the_server_sleeps_concerns_nobody_else,
-        a_thousand_clients_that_speak_and_go_at_one_moment_leave_nothing_behind,
+        clients_that_end_in_any_way_leave_no_descriptor_behind,
+        a_reset_during_a_pending_echo_does_not_affect_other_clients,
+        a_reset_during_simulated_work_does_not_affect_other_clients,
+        a_thousand_clients_that_send_and_close_at_once_leave_nothing_behind,
     }
 }
 
-fn clients_that_go_in_every_way_leave_no_descriptor_behind(mode: &'static Mode) {
+fn clients_that_end_in_any_way_leave_no_descriptor_behind(mode: &'static Mode) {
     const ROUNDS: usize = 3;
     let timeouts = ["--idle-timeout", "400ms", "--write-timeout", "400ms"];
     let server = Server::start(mode, &[&["--threads", "2"], &timeouts[..]].concat());
     let at_rest = server.descriptors_at_rest();
     for _ in 0..ROUNDS {
-        // Politely, without a word, in the middle, and with a half-close.
+        // After an echo, without sending, with pending bytes, and with a half-close.
         drop(server.connect_served(20));
         for _ in 0..20 {
             server.connect().reset();
@@ -42,7 +42,7 @@ fn clients_that_go_in_every_way_leave_no_descriptor_behind(mode: &'static Mode) 
         for _ in 0..20 {
             expect_same(&server.connect().exchange_to_end(b"and goodbye"), b"AND GOODBYE");
         }
-        // Because the server has had enough of them.
+        // Closed by the server's timeout.
         let idle = server.connect_served(20);
         let deaf: Vec<_> = (0..3).map(|_| server.connect()).collect();
         thread::scope(|scope| {
@@ -51,7 +51,7 @@ fn clients_that_go_in_every_way_leave_no_descriptor_behind(mode: &'static Mode) 
             }
         });
         idle.iter().for_each(Client::expect_end);
-        // They keep their own ends, which concerns the server no more.
+        // The clients keep their sockets open, but the server has closed its own.
         server.expect_descriptors(at_rest);
         drop((idle, deaf));
     }
@@ -60,7 +60,7 @@ fn clients_that_go_in_every_way_leave_no_descriptor_behind(mode: &'static Mode) 
     assert_eq!(stopped.counted("write_timeouts"), 3 * ROUNDS as u64);
 }
 
-fn a_reset_while_the_echo_is_pending_concerns_nobody_else(mode: &'static Mode) {
+fn a_reset_during_a_pending_echo_does_not_affect_other_clients(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "1"]);
     let at_rest = server.descriptors_at_rest();
     let others = server.connect_served(10);
@@ -68,11 +68,11 @@ fn a_reset_while_the_echo_is_pending_concerns_nobody_else(mode: &'static Mode) {
         let rude: Vec<_> = (0..5).map(|_| Client::connect_narrow(server.address(), 4096)).collect();
         thread::scope(|scope| {
             for client in &rude {
-                scope.spawn(|| client.push_until_held(64 << 20));
+                scope.spawn(|| client.push_until_backpressure(64 << 20));
             }
         });
         rude.into_iter().for_each(Client::reset);
-        exchange_all(&others, b"unimpressed");
+        exchange_with_all(&others, b"unimpressed");
     }
     drop(others);
     server.expect_descriptors(at_rest);
@@ -80,7 +80,7 @@ fn a_reset_while_the_echo_is_pending_concerns_nobody_else(mode: &'static Mode) {
     assert_eq!((stopped.counted("connections"), stopped.counted("failed")), (26, 15));
 }
 
-fn a_reset_while_the_server_sleeps_concerns_nobody_else(mode: &'static Mode) {
+fn a_reset_during_simulated_work_does_not_affect_other_clients(mode: &'static Mode) {
     let server = Server::start(mode, &["--threads", "2", "--work", "sleep:50ms"]);
     let at_rest = server.descriptors_at_rest();
     let others = server.connect_served(3);
@@ -91,15 +91,15 @@ fn a_reset_while_the_server_sleeps_concerns_nobody_else(mode: &'static Mode) {
             client.wait_until_all_is_delivered();
         }
         rude.into_iter().for_each(Client::reset);
-        exchange_all(&others, b"unimpressed");
+        exchange_with_all(&others, b"unimpressed");
     }
     drop(others);
     server.expect_descriptors(at_rest);
     assert_eq!(server.stop().counted("connections"), 54);
 }
 
-/// More news at once than any queue of events holds.
-fn a_thousand_clients_that_speak_and_go_at_one_moment_leave_nothing_behind(mode: &'static Mode) {
+/// More events at once than one wait returns in any mode.
+fn a_thousand_clients_that_send_and_close_at_once_leave_nothing_behind(mode: &'static Mode) {
     const CLIENTS: usize = 1000;
     let server = Server::start(mode, &["--threads", "1"]);
     let at_rest = server.descriptors_at_rest();

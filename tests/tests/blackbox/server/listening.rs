@@ -1,4 +1,4 @@
-//! The addresses: IPv4, IPv6, both, unix sockets, several at once, and what becomes of them.
+//! The addresses: IPv4, IPv6, both, unix sockets, and several at once; their cleanup and their errors.
 
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
@@ -25,12 +25,12 @@ group! {
         a_unix_sockets_file_is_removed_at_the_end,
         a_stale_unix_socket_is_taken_over,
         a_live_unix_socket_is_refused,
-        a_file_that_is_no_socket_is_left_alone,
-        a_port_can_be_taken_again_at_once,
-        two_servers_share_a_port_if_both_agree,
+        a_file_that_is_not_a_socket_is_kept,
+        a_port_can_be_bound_again_at_once,
+        two_servers_with_reuse_port_share_a_port,
     }
     once {
-        a_port_that_is_taken_is_an_error_that_says_what_to_do,
+        a_port_in_use_is_an_error_that_says_what_to_do,
         an_address_of_another_host_is_an_error,
         a_port_under_1024_without_the_right_is_an_error needs privileged_ports,
     }
@@ -57,7 +57,7 @@ fn a_dual_stack_listener_serves_both_families(mode: &'static Mode) {
 }
 
 fn a_name_is_served(mode: &'static Mode) {
-    // However many addresses the name has on this machine, the first is printed first.
+    // The name may have several addresses on this machine. The first one is printed first.
     let server = ServerCommand::new(mode).listen("localhost:0").start();
     server.expect_service();
 }
@@ -113,24 +113,24 @@ fn a_live_unix_socket_is_refused(mode: &'static Mode) {
     let folder = folder();
     let first = ServerCommand::new(mode).listen(socket_in(&folder)).start();
     let second = ServerCommand::new(mode).listen(socket_in(&folder)).fail();
-    second.expect_code(1).expect_said(&["cannot listen on unix:", "another process listens there"]);
+    second.expect_code(1).expect_stderr(&["cannot listen on unix:", "another process listens there"]);
     first.expect_service();
 }
 
-fn a_file_that_is_no_socket_is_left_alone(mode: &'static Mode) {
+fn a_file_that_is_not_a_socket_is_kept(mode: &'static Mode) {
     let folder = folder();
     fs::write(path_in(&folder), "precious").unwrap();
     let failed = ServerCommand::new(mode).listen(socket_in(&folder)).fail();
-    failed.expect_code(1).expect_said(&["no socket"]);
+    failed.expect_code(1).expect_stderr(&["no socket"]);
     assert_eq!(fs::read_to_string(path_in(&folder)).unwrap(), "precious");
 }
 
-fn a_port_can_be_taken_again_at_once(mode: &'static Mode) {
+fn a_port_can_be_bound_again_at_once(mode: &'static Mode) {
     let first = Server::start(mode, &[]);
     let address = first.address().clone();
     let client = first.connect();
     client.exchange(b"the first");
-    // The server ends its side first, so it is the server's port that has to wait for stray segments.
+    // The server closes first, so the server's port enters TIME_WAIT.
     first.terminate();
     client.expect_end();
     drop(client);
@@ -140,14 +140,14 @@ fn a_port_can_be_taken_again_at_once(mode: &'static Mode) {
     second.expect_service();
 }
 
-fn two_servers_share_a_port_if_both_agree(mode: &'static Mode) {
+fn two_servers_with_reuse_port_share_a_port(mode: &'static Mode) {
     let first = Server::start(mode, &["--reuse-port"]);
     let address = first.address().clone();
     let second = ServerCommand::new(mode).args(&["--reuse-port"]).listen(&address).start();
-    // The kernel gives each connection to either, by its addresses.
+    // The kernel chooses the server by a hash of the addresses.
     let clients: Vec<_> = (0..64).map(|_| Client::connect(&address)).collect();
     for client in &clients {
-        client.exchange(b"to whom it may concern");
+        client.exchange(b"to either server");
     }
     drop(clients);
     let (first, second) = (first.stop().counted("connections"), second.stop().counted("connections"));
@@ -155,10 +155,10 @@ fn two_servers_share_a_port_if_both_agree(mode: &'static Mode) {
     assert!(first > 0 && second > 0, "{first} and {second}");
 }
 
-fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
+fn a_port_in_use_is_an_error_that_says_what_to_do() {
     let holder = ServerCommand::bare().listen("127.0.0.1:0").start();
     let failed = ServerCommand::bare().listen(holder.address()).fail();
-    failed.expect_code(1).expect_said(&[
+    failed.expect_code(1).expect_stderr(&[
         &format!("cannot listen on {}", holder.address()),
         "another process listens there",
         "--reuse-port",
@@ -169,12 +169,12 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 fn an_address_of_another_host_is_an_error() {
     // A network that exists in documentation only (RFC 5737).
     let failed = ServerCommand::bare().listen("192.0.2.1:0").fail();
-    failed.expect_code(1).expect_said(&["cannot listen on 192.0.2.1:0", "does not have that address"]);
+    failed.expect_code(1).expect_stderr(&["cannot listen on 192.0.2.1:0", "does not have that address"]);
 }
 
 fn a_port_under_1024_without_the_right_is_an_error() {
     let failed = ServerCommand::bare().listen("127.0.0.1:1").without_privileged_ports().fail();
-    failed.expect_code(1).expect_said(&["cannot listen on 127.0.0.1:1", "CAP_NET_BIND_SERVICE"]);
+    failed.expect_code(1).expect_stderr(&["cannot listen on 127.0.0.1:1", "CAP_NET_BIND_SERVICE"]);
 }
 
 fn folder() -> TempDir {

@@ -1,25 +1,28 @@
-//! What the server says, and what it does not.
+//! The log lines of the server.
 
 use serde_json::Value;
 use server::mode::Mode;
 
 use crate::{
     behaviour::group,
-    harness::{Server, ServerCommand, client::exchange_all, text::field},
+    harness::{Server, ServerCommand, client::exchange_with_all, text::field},
 };
 
 group! {
     in every mode {
-        it_says_at_the_start_what_runs_and_at_the_end_what_was_served,
+        it_logs_its_settings_at_the_start_and_its_counts_at_the_end,
         nothing_is_logged_for_each_echo_or_connection,
         debug_shows_a_span_for_each_connection,
         json_lines_are_json,
         standard_output_has_the_addresses_and_nothing_else,
-        a_log_that_cannot_be_written_ends_nothing,
+        an_unwritable_log_does_not_end_the_server,
+    }
+    once {
+        lines_for_the_journal_begin_with_their_priority,
     }
 }
 
-fn it_says_at_the_start_what_runs_and_at_the_end_what_was_served(mode: &'static Mode) {
+fn it_logs_its_settings_at_the_start_and_its_counts_at_the_end(mode: &'static Mode) {
     let server = Server::start(mode, &["--idle-timeout", "1m", "--work", "sleep:1us"]);
     let started = server.log().wait_for("started");
     let address = server.address().to_string();
@@ -54,7 +57,7 @@ fn nothing_is_logged_for_each_echo_or_connection(mode: &'static Mode) {
     server.log().wait_for("started");
     let clients = server.connect_served(100);
     for _ in 0..10 {
-        exchange_all(&clients, b"psst");
+        exchange_with_all(&clients, b"psst");
     }
     drop(clients);
     let lines = server.stop().finished.stderr;
@@ -104,8 +107,30 @@ fn standard_output_has_the_addresses_and_nothing_else(mode: &'static Mode) {
     assert_eq!(server.stop().finished.stdout, expected);
 }
 
-fn a_log_that_cannot_be_written_ends_nothing(mode: &'static Mode) {
+fn an_unwritable_log_does_not_end_the_server(mode: &'static Mode) {
     let server = ServerCommand::new(mode).with_full_stderr().start();
     server.expect_service();
     server.stop();
+}
+
+fn lines_for_the_journal_begin_with_their_priority() {
+    for format in ["text", "json"] {
+        let args = ["--log-format", format, "--deny", "127.0.0.0/8"];
+        let server = ServerCommand::bare().args(&args).with_stderr_as_journal().start();
+        server.connect().expect_close_or_reset();
+        let lines = server.stop().finished.stderr;
+        for (message, priority) in [("started", "<6>"), ("turned away", "<4>"), ("stopped", "<6>")] {
+            let line = lines.lines().find(|line| line.contains(message)).unwrap_or_else(|| panic!("{lines}"));
+            let rest = line.strip_prefix(priority).unwrap_or_else(|| panic!("not {priority}: {line}"));
+            match format {
+                "json" => _ = serde_json::from_str::<Value>(rest).expect("the rest is JSON"),
+                // The journal has the time itself.
+                _ => assert!(!rest.contains("Z ") && !rest.contains('\u{1b}'), "{line}"),
+            }
+        }
+    }
+    // A variable that names another stream, as of a parent process, means nothing.
+    let server = ServerCommand::bare().env("JOURNAL_STREAM", "1:2").start();
+    let lines = server.stop().finished.stderr;
+    assert!(!lines.contains("<6>"), "{lines}");
 }

@@ -1,11 +1,14 @@
-//! What the server does.
+//! Behaviours of the server.
 
 use crate::behaviour::Group;
 
 mod abuse;
+mod access;
+mod activation;
 mod admission;
 mod backpressure;
 mod drain;
+mod drain_grace;
 mod echo;
 mod environment;
 mod exhaustion;
@@ -13,10 +16,16 @@ mod half_close;
 mod leftovers;
 mod listening;
 mod logs;
+mod memory;
+mod metrics;
+mod notifications;
+mod proxy_protocol;
 mod quiet;
 mod refusals;
 mod spread;
+mod takeover;
 mod timeouts;
+mod units;
 mod usage;
 mod work;
 
@@ -25,18 +34,27 @@ pub(crate) fn groups() -> Vec<Group> {
         echo::group(),
         half_close::group(),
         listening::group(),
+        activation::group(),
+        notifications::group(),
+        units::group(),
+        takeover::group(),
         backpressure::group(),
         timeouts::group(),
         admission::group(),
+        access::group(),
+        proxy_protocol::group(),
         spread::group(),
         exhaustion::group(),
         quiet::group(),
         refusals::group(),
         drain::group(),
+        drain_grace::group(),
         abuse::group(),
         leftovers::group(),
         work::group(),
         logs::group(),
+        memory::group(),
+        metrics::group(),
         environment::group(),
         usage::group(),
     ]

@@ -1,4 +1,5 @@
-//! The kernel refuses what a mode waits with: the server says so, says what to do, and does not pretend to listen.
+//! The kernel refuses the mechanism that a mode waits with. The server ends with an error that says what to do, and does not
+//! print an address.
 
 use std::fs;
 
@@ -16,7 +17,7 @@ use crate::{
 group! {
     in every mode {
         without_an_event_descriptor_it_ends_with_an_error needs filters,
-        without_epoll_it_ends_with_an_error_where_it_waits_with_it needs filters,
+        without_epoll_a_mode_that_needs_it_ends_with_an_error needs filters,
     }
     once {
         a_filter_that_denies_io_uring_is_an_error_that_says_what_to_do needs io_uring_and_filters,
@@ -29,11 +30,11 @@ const IO_URING_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
 fn without_an_event_descriptor_it_ends_with_an_error(mode: &'static Mode) {
     let failed = refusing(libc::SYS_eventfd2, Errno::PERM, || command(mode).fail());
     expect_error_and_no_panic(&failed);
-    failed.expect_said(&["event"]);
+    failed.expect_stderr(&["event"]);
     assert_eq!(failed.stdout, "");
 }
 
-fn without_epoll_it_ends_with_an_error_where_it_waits_with_it(mode: &'static Mode) {
+fn without_epoll_a_mode_that_needs_it_ends_with_an_error(mode: &'static Mode) {
     for errno in [Errno::PERM, Errno::NOSYS, Errno::MFILE] {
         if matches!(mode.name, "thread-per-connection" | "io-uring") {
             let server = refusing(libc::SYS_epoll_create1, errno, || Server::start(mode, &[]));
@@ -42,34 +43,34 @@ fn without_epoll_it_ends_with_an_error_where_it_waits_with_it(mode: &'static Mod
         } else {
             let failed = refusing(libc::SYS_epoll_create1, errno, || command(mode).fail());
             expect_error_and_no_panic(&failed);
-            failed.expect_said(&[mode.name]);
+            failed.expect_stderr(&[mode.name]);
         }
     }
 }
 
-/// As the default profile of container engines denies it.
+/// The default seccomp profile of container engines is such a filter.
 fn a_filter_that_denies_io_uring_is_an_error_that_says_what_to_do() {
     for errno in [Errno::PERM, Errno::NOSYS] {
         let failed = refusing(libc::SYS_io_uring_setup, errno, || command(io_uring()).fail());
         expect_refusal(&failed);
-        failed.expect_said(&["seccomp", "--mode event-loop"]);
+        failed.expect_stderr(&["seccomp", "--mode event-loop"]);
     }
 }
 
-/// What the kernel answers then is what a filter answers; which of them it was, only the setting tells.
+/// The kernel returns the same error as with a filter. Only the setting shows which of them is the cause.
 fn a_setting_that_switches_io_uring_off_is_an_error_that_names_it() {
     let failed = refusing(libc::SYS_io_uring_setup, Errno::PERM, || {
         command(io_uring()).with_kernel_setting(IO_URING_DISABLED, "2").fail()
     });
     expect_refusal(&failed);
-    failed.expect_said(&["kernel.io_uring_disabled", "--mode event-loop"]);
+    failed.expect_stderr(&["kernel.io_uring_disabled", "--mode event-loop"]);
 }
 
 fn command(mode: &Mode) -> ServerCommand {
     ServerCommand::new(mode).listen("127.0.0.1:0")
 }
 
-/// That the server has ended with one line that says why, and has told nobody that it listens.
+/// Expects that the server has ended with one error line, and has not printed an address.
 #[track_caller]
 fn expect_refusal(failed: &Finished) {
     expect_error_and_no_panic(failed);
@@ -79,7 +80,7 @@ fn expect_refusal(failed: &Finished) {
 
 #[track_caller]
 fn expect_error_and_no_panic(failed: &Finished) {
-    failed.expect_code(1).expect_said(&["ERROR"]);
+    failed.expect_code(1).expect_stderr(&["ERROR"]);
     assert!(!failed.stderr.contains("panicked"), "{failed}");
 }
 

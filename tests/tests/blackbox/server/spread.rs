@@ -1,4 +1,4 @@
-//! How connections spread over the workers: none has far more of them than another.
+//! The distribution of connections over workers: no worker has far more than another.
 
 use server::mode::{Mode, Threads};
 
@@ -10,7 +10,7 @@ use crate::{
 group! {
     in every mode {
         five_hundred_clients_spread_evenly_over_two_workers,
-        who_comes_after_others_have_left_makes_up_for_them,
+        new_connections_fill_the_workers_that_lost_some,
     }
 }
 
@@ -18,15 +18,15 @@ const CLIENTS: usize = 500;
 
 fn five_hundred_clients_spread_evenly_over_two_workers(mode: &'static Mode) {
     let mut server = Server::start(mode, &["--threads", "2"]);
-    let before = served_by_nobody(&mut server);
+    let before = idle_queues(&mut server);
     let _clients = server.connect_served(CLIENTS);
     expect_even(mode, &mut server, &before);
 }
 
-fn who_comes_after_others_have_left_makes_up_for_them(mode: &'static Mode) {
+fn new_connections_fill_the_workers_that_lost_some(mode: &'static Mode) {
     let mut server = Server::start(mode, &["--threads", "2"]);
-    let before = served_by_nobody(&mut server);
-    // They come and go in an order that no worker has a say in.
+    let before = idle_queues(&mut server);
+    // The clients close in an order that does not depend on their workers.
     let mut clients: Vec<Client> = server.connect_served(CLIENTS / 2);
     for _ in 0..4 {
         let descriptors = server.process().descriptors();
@@ -39,19 +39,19 @@ fn who_comes_after_others_have_left_makes_up_for_them(mode: &'static Mode) {
     expect_even(mode, &mut server, &before);
 }
 
-/// The queues of a server that has begun to serve and has nobody to serve.
-fn served_by_nobody(server: &mut Server) -> Queues {
+/// The queues of a server that has started to serve and has no connections.
+fn idle_queues(server: &mut Server) -> Queues {
     server.descriptors_at_rest();
     Queues::of(server.process().id())
 }
 
-/// A mode with a queue for each worker has not less than 45% of the connections in either of two. One with a queue that
-/// all workers share has them all there, and one without queues has none.
+/// In a mode with a queue for each worker, each of two has at least 45% of the connections. A mode with a shared queue has
+/// all connections in it. A mode without queues has none.
 #[track_caller]
 fn expect_even(mode: &Mode, server: &mut Server, before: &Queues) {
     let mut spread = Vec::new();
     wait_until("every connection is waited for", || {
-        spread = Queues::of(server.process().id()).newcomers(before);
+        spread = Queues::of(server.process().id()).added_sockets(before);
         mode.threads == Threads::PerConnection || spread.iter().sum::<usize>() == CLIENTS
     });
     let most = spread.iter().max().copied().unwrap_or(0);

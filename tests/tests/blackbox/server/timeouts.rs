@@ -12,9 +12,9 @@ use crate::{behaviour::group, harness::Server};
 group! {
     in every mode {
         only_idle_clients_are_closed,
-        a_client_that_never_says_anything_is_idle,
+        a_client_that_sends_nothing_is_idle,
         a_client_that_waits_for_its_reply_is_not_idle,
-        whoever_has_left_is_not_counted_as_idle,
+        a_closed_connection_is_not_counted_as_idle,
     }
 }
 
@@ -27,7 +27,7 @@ fn only_idle_clients_are_closed(mode: &'static Mode) {
     while begin.elapsed() < 4 * timeout {
         active.exchange(b"I am busy");
         if begin.elapsed() < timeout {
-            assert!(!idle.iter().any(|client| client.has_news()), "closed before its time");
+            assert!(!idle.iter().any(|client| client.has_unread_bytes()), "closed before its time");
         }
         thread::sleep(timeout / 40);
     }
@@ -39,7 +39,7 @@ fn only_idle_clients_are_closed(mode: &'static Mode) {
     assert_eq!(server.stop().counted("idle_timeouts"), 3);
 }
 
-fn a_client_that_never_says_anything_is_idle(mode: &'static Mode) {
+fn a_client_that_sends_nothing_is_idle(mode: &'static Mode) {
     let server = Server::start(mode, &["--idle-timeout", "200ms"]);
     let begin = Instant::now();
     server.connect().expect_end();
@@ -53,16 +53,16 @@ fn a_client_that_waits_for_its_reply_is_not_idle(mode: &'static Mode) {
         let client = server.connect();
         for _ in 0..2 {
             client.exchange(b"take your time");
-            // It may think about the reply for a moment.
+            // The client may wait a moment before its next request.
             client.expect_silence(Duration::from_millis(50));
         }
     }
 }
 
-fn whoever_has_left_is_not_counted_as_idle(mode: &'static Mode) {
+fn a_closed_connection_is_not_counted_as_idle(mode: &'static Mode) {
     let server = Server::start(mode, &["--idle-timeout", "200ms"]);
     drop(server.connect_served(5));
-    // This one's timeout comes after theirs would have.
+    // This client's timeout ends after that of the others would have ended.
     server.connect().expect_end();
     assert_eq!(server.stop().counted("idle_timeouts"), 1);
 }

@@ -1,4 +1,4 @@
-//! A server that does exactly what it is told, and keeps a record of what it really did.
+//! A server with known behaviour, which records its actions and their times.
 
 use std::{
     io::{self, Read, Write},
@@ -15,17 +15,17 @@ use common::Address;
 
 use crate::harness::{load::Peer, wait_until};
 
-/// Digits of the client's and of the request's number, each, at the beginning of a message.
+/// A message begins with the number of the client and the number of the request, with this many digits each.
 const DIGITS: usize = 8;
 
-/// A server with a thread for each connection. It ends with this value.
+/// A server with a thread for each connection. It ends when this value is dropped.
 pub(super) struct KnownServer {
     peer: Peer,
     records: Arc<Mutex<Vec<Record>>>,
     connections: Arc<AtomicUsize>,
 }
 
-/// A request, as its message says.
+/// A request, read from its message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
     /// The client's number, from 0.
@@ -36,33 +36,33 @@ pub(super) struct Request {
     pub(super) received_ns: u64,
 }
 
-/// What is done about a request.
+/// The server's action on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// It is answered as soon as the clock reads this.
+pub(super) enum Action {
+    /// Replies at this time, or at once if it has passed.
     Answer { at_ns: u64 },
-    /// It is answered at once with a wrong byte there.
-    Spoil { offset: usize },
-    /// The connection is closed instead.
+    /// Replies at once, with a wrong byte at this offset.
+    Corrupt { offset: usize },
+    /// Closes the connection without a reply.
     Close,
-    /// Nothing.
+    /// Does not reply.
     Ignore,
 }
 
-/// What was done about a request, and when.
+/// A request, with the action and its times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) request: Request,
-    pub(super) deed: Deed,
-    /// Before the reply was written: no client had it earlier.
+    pub(super) action: Action,
+    /// Just before the write of the reply. The client cannot read it earlier.
     pub(super) answering_ns: u64,
-    /// After it was written: from then on it could be read.
+    /// Just after the write. The client can read the reply from then on.
     pub(super) answered_ns: u64,
 }
 
 impl KnownServer {
-    /// Receives messages of `size` bytes, and does with each what `decide` says.
-    pub(super) fn start(size: usize, decide: impl Fn(Request) -> Deed + Send + Sync + 'static) -> Self {
+    /// Receives messages of `size` bytes, and takes the action that `decide` returns for each.
+    pub(super) fn start(size: usize, decide: impl Fn(Request) -> Action + Send + Sync + 'static) -> Self {
         let records = Arc::<Mutex<Vec<Record>>>::default();
         // The clock begins before any request.
         now_ns();
@@ -83,7 +83,7 @@ impl KnownServer {
         self.peer.address()
     }
 
-    /// Everything that was done, once all clients are gone.
+    /// All records. Waits until all clients have closed.
     #[track_caller]
     pub(super) fn records(&self) -> Vec<Record> {
         wait_until("every connection has ended", || self.connections.load(Ordering::SeqCst) == 0);
@@ -100,7 +100,7 @@ fn now_ns() -> u64 {
 fn serve(
     mut stream: &TcpStream,
     size: usize,
-    decide: &dyn Fn(Request) -> Deed,
+    decide: &dyn Fn(Request) -> Action,
     records: &Mutex<Vec<Record>>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -112,20 +112,20 @@ fn serve(
             client: number_in(&message[..DIGITS]),
             number: number_in(&message[DIGITS..2 * DIGITS]),
         };
-        let deed = decide(request);
+        let action = decide(request);
         message.make_ascii_uppercase();
-        match deed {
-            Deed::Answer { at_ns } => thread::sleep(Duration::from_nanos(at_ns.saturating_sub(now_ns()))),
-            Deed::Spoil { offset } => message[offset] ^= 0x80,
-            Deed::Close | Deed::Ignore => {}
+        match action {
+            Action::Answer { at_ns } => thread::sleep(Duration::from_nanos(at_ns.saturating_sub(now_ns()))),
+            Action::Corrupt { offset } => message[offset] ^= 0x80,
+            Action::Close | Action::Ignore => {}
         }
         let answering_ns = now_ns();
-        if matches!(deed, Deed::Answer { .. } | Deed::Spoil { .. }) {
+        if matches!(action, Action::Answer { .. } | Action::Corrupt { .. }) {
             stream.write_all(&message)?;
         }
         let answered_ns = now_ns();
-        records.lock().unwrap().push(Record { request, deed, answering_ns, answered_ns });
-        if deed == Deed::Close {
+        records.lock().unwrap().push(Record { request, action, answering_ns, answered_ns });
+        if action == Action::Close {
             return Ok(());
         }
     }

@@ -9,7 +9,7 @@ use mio::{
 };
 use peers::{BUFFER, listen, upper};
 
-/// As many as one wait may return; the rest is returned by the next.
+/// The largest number of events that one wait returns.
 const EVENTS: usize = 512;
 const LISTENER: Token = Token(usize::MAX);
 
@@ -63,14 +63,14 @@ fn accept_all(
     }
 }
 
-/// A connection, and what its client has not taken yet. While there is any, nothing more is received.
+/// A connection, and the rest of a reply that its socket did not accept. While there is a rest, nothing is received.
 struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
 }
 
 impl Connection {
-    /// Goes on until it would have to wait. None when the connection is over.
+    /// Echoes until it would block. None if the connection has ended.
     fn echo(&mut self, buffer: &mut [u8], read_closed: bool) -> Option<()> {
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
@@ -86,8 +86,8 @@ impl Connection {
             };
             upper(&mut buffer[..received]);
             self.send(&buffer[..received])?;
-            // A read that did not fill its buffer has emptied the socket (epoll(7), question 9), and only the end of
-            // the stream can come after it, which is not announced twice.
+            // A read that did not fill its buffer has emptied the socket (epoll(7), question 9). Only the end of the
+            // stream can follow, and its event is not repeated.
             if received < buffer.len() && !read_closed {
                 return Some(());
             }
@@ -95,7 +95,7 @@ impl Connection {
         Some(())
     }
 
-    /// Keeps what the socket does not take.
+    /// Keeps the bytes that the socket does not accept.
     fn send(&mut self, mut bytes: &[u8]) -> Option<()> {
         while !bytes.is_empty() {
             match self.stream.write(bytes) {

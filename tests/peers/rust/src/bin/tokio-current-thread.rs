@@ -1,4 +1,4 @@
-//! A tokio task for each connection on a current-thread runtime, as everybody writes it.
+//! A tokio task for each connection on a current-thread runtime, the usual design.
 
 use peers::tokio_task;
 

@@ -1,4 +1,4 @@
-//! A tokio task for each connection on the multi-thread runtime, a worker for each CPU that it may use.
+//! A tokio task for each connection on the multi-thread runtime, a worker for each usable CPU.
 
 use peers::tokio_task;
 

@@ -1,0 +1,159 @@
+//! The validated plan of a comparison.
+
+use crate::{
+    load::{
+        plan::Plan,
+        request::{PlanError, Request},
+    },
+    subject::candidate::{Candidate, SelectionError, ServerSelection},
+};
+
+/// The maximum number of rounds. The reports of all rounds are in memory.
+pub(crate) const ROUNDS_MAX: u64 = 1000;
+
+/// The plan of a comparison.
+#[derive(Clone, Debug)]
+pub(crate) struct ComparePlan {
+    /// The servers, at least one, with different names.
+    pub candidates: Vec<Candidate>,
+    /// The index of the server to compare the others with.
+    pub baseline: usize,
+    /// From 1 to [`ROUNDS_MAX`].
+    pub rounds: usize,
+    /// Whether servers and load run on separate CPUs.
+    pub pin: bool,
+    /// The load, the same for each server. It has no targets.
+    pub load: Plan,
+}
+
+/// Why the request of a comparison is invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ComparePlanError {
+    /// The load is invalid.
+    #[error(transparent)]
+    Load(#[from] PlanError),
+    /// The servers are invalid.
+    #[error(transparent)]
+    Candidates(#[from] SelectionError),
+    /// The baseline is not one of the servers.
+    #[error("--baseline {name} is not one of the servers: choose one of {names}")]
+    UnknownBaseline {
+        /// The given name.
+        name: String,
+        /// The names of the servers.
+        names: String,
+    },
+    /// Too many rounds.
+    #[error("--rounds {0} is too large: the maximum is {ROUNDS_MAX}")]
+    TooManyRounds(u64),
+}
+
+/// A comparison as the user requests it.
+#[derive(Clone, Debug)]
+pub(crate) struct CompareRequest {
+    /// The load.
+    pub load: Request,
+    /// The servers, without targets.
+    pub servers: ServerSelection,
+    /// The name of the server to compare the others with. None: the first.
+    pub baseline: Option<String>,
+    /// At least 1.
+    pub rounds: u64,
+    /// See [`ComparePlan::pin`].
+    pub pin: bool,
+}
+
+impl ComparePlan {
+    /// Makes the plan. `cpus` is the number of CPUs that this process may use.
+    ///
+    /// # Errors
+    /// When the request is invalid; the error says what to change.
+    pub(crate) fn new(request: CompareRequest, cpus: usize) -> Result<Self, ComparePlanError> {
+        let load = request.load.plan(cpus)?;
+        let candidates = request.servers.candidates()?;
+        let names = || candidates.iter().map(|candidate| candidate.name.clone());
+        let baseline = match request.baseline {
+            None => 0,
+            Some(name) => names().position(|other| other == name).ok_or_else(|| {
+                let names = names().collect::<Vec<_>>().join(", ");
+                ComparePlanError::UnknownBaseline { name, names }
+            })?,
+        };
+        if request.rounds > ROUNDS_MAX {
+            return Err(ComparePlanError::TooManyRounds(request.rounds));
+        }
+        let rounds = request.rounds as usize;
+        Ok(Self { candidates, baseline, rounds, pin: request.pin, load })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use server::mode::MODES;
+
+    use super::*;
+    use crate::{load::request::tests::request, subject::candidate::ServerCommand};
+
+    fn plan(change: impl FnOnce(&mut CompareRequest)) -> Result<ComparePlan, ComparePlanError> {
+        let mut request = CompareRequest {
+            load: request(),
+            servers: ServerSelection::default(),
+            baseline: None,
+            rounds: 5,
+            pin: false,
+        };
+        change(&mut request);
+        ComparePlan::new(request, 2)
+    }
+
+    fn server(text: &str) -> ServerCommand {
+        text.parse().unwrap()
+    }
+
+    fn names(plan: &ComparePlan) -> Vec<&str> {
+        plan.candidates.iter().map(|candidate| candidate.name.as_str()).collect()
+    }
+
+    #[test]
+    fn by_default_every_mode_is_compared_with_the_first() {
+        let every: Vec<_> = MODES.iter().map(|mode| mode.name).collect();
+        let plan = plan(|_| ()).unwrap();
+        assert_eq!((names(&plan), plan.baseline), (every, 0));
+    }
+
+    #[test]
+    fn named_servers_keep_their_order() {
+        let (first, last) = (&MODES[0], &MODES[MODES.len() - 1]);
+        let servers = vec![server("y=a {port}"), server("x=b {port}")];
+        let only = plan(|request| request.servers.servers = servers.clone()).unwrap();
+        assert_eq!(names(&only), ["y", "x"]);
+        let mixed = plan(|request| {
+            request.servers.servers = servers;
+            request.servers.modes = vec![last, first];
+            request.baseline = Some("x".to_owned());
+        });
+        let mixed = mixed.unwrap();
+        assert_eq!((names(&mixed), mixed.baseline), (vec![last.name, first.name, "y", "x"], 3));
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_error() {
+        let mode = &MODES[0];
+        let duplicate =
+            plan(|request| request.servers.servers = vec![server("x=a {port}"), server("x=b {port}")]);
+        assert_eq!(duplicate.unwrap_err(), SelectionError::TwiceNamed("x".to_owned()).into());
+        let duplicate = plan(|request| request.servers.modes = vec![mode, mode]);
+        assert_eq!(duplicate.unwrap_err(), SelectionError::TwiceNamed(mode.name.to_owned()).into());
+        let like =
+            plan(|request| request.servers.servers = vec![server(&format!("{}=a {{port}}", mode.name))]);
+        assert_eq!(like.unwrap_err(), SelectionError::NamedLikeMode(mode.name.to_owned()).into());
+        let unknown = plan(|request| {
+            request.servers.modes = vec![mode];
+            request.baseline = Some("z".to_owned());
+        });
+        let names = mode.name.to_owned();
+        assert_eq!(unknown.unwrap_err(), ComparePlanError::UnknownBaseline { name: "z".to_owned(), names });
+        let rounds = plan(|request| request.rounds = ROUNDS_MAX + 1);
+        assert_eq!(rounds.unwrap_err(), ComparePlanError::TooManyRounds(ROUNDS_MAX + 1));
+    }
+}

@@ -1,0 +1,132 @@
+//! The properties that the plans of one load must have in common, and the merged plan.
+
+use std::time::Duration;
+
+use common::{human::plural, units::format_duration};
+
+use super::{MergeError, Part, least, most};
+use crate::{
+    load::{message::Expect, schedule::Arrival},
+    result::{Loop, PlanSummary},
+};
+
+/// The share by which windows of one load may differ in length.
+const DURATION_SHARE_MAX: f64 = 0.05;
+
+/// Describes a property of a plan. It must be the same in all plans of one load.
+type Property = fn(&PlanSummary) -> String;
+
+/// The common properties.
+static PROPERTIES: &[Property] = &[
+    |plan| match plan.r#loop {
+        Loop::Closed => "a closed loop".to_owned(),
+        Loop::Open => "an open loop".to_owned(),
+    },
+    |plan| match plan.arrival {
+        None => "no --arrival".to_owned(),
+        Some(Arrival::Constant) => "constant arrivals".to_owned(),
+        Some(Arrival::Poisson) => "Poisson arrivals".to_owned(),
+    },
+    |plan| format!("a pipeline of {}", plan.pipeline),
+    |plan| format!("a pause of {}", seconds(plan.think_s.unwrap_or(0.0))),
+    |plan| match plan.requests_per_connection {
+        None => "persistent connections".to_owned(),
+        Some(requests) => format!("{} on each connection", plural(requests, "request")),
+    },
+    |plan| format!("messages of {}", plural(plan.size as u64, "byte")),
+    |plan| match &plan.message {
+        None => "numbered messages".to_owned(),
+        Some(path) => format!("the messages of {path}"),
+    },
+    |plan| match plan.expect {
+        Expect::Upper => "--expect upper".to_owned(),
+        Expect::Echo => "--expect echo".to_owned(),
+        Expect::None => "--expect none".to_owned(),
+    },
+    |plan| format!("a warm-up of {}", seconds(plan.warmup_s)),
+    |plan| match plan.duration_s {
+        None => "no --duration".to_owned(),
+        Some(_) => "a --duration".to_owned(),
+    },
+    |plan| match plan.requests {
+        None => "no limit of --requests".to_owned(),
+        Some(_) => "a limit of --requests".to_owned(),
+    },
+    |plan| format!("intervals of {}", seconds(plan.interval_s)),
+    |plan| format!("a --timeout of {}", seconds(plan.timeout_s)),
+    |plan| format!("a --connect-timeout of {}", seconds(plan.connect_timeout_s)),
+];
+
+/// Checks that these are results of one load.
+pub(super) fn check(parts: &[Part]) -> Result<(), MergeError> {
+    for part in parts {
+        if part.report.window_started_at_unix_us == 0 {
+            let what = "window_started_at_unix_us";
+            return Err(MergeError::Older { name: part.name.clone(), what });
+        }
+        check_plans(&parts[0], part)?;
+    }
+    Ok(())
+}
+
+fn check_plans(first: &Part, second: &Part) -> Result<(), MergeError> {
+    let plans = [&first.report.plan, &second.report.plan];
+    let error = |[one, other]: [String; 2]| MergeError::PlansDiffer {
+        first: first.name.clone(),
+        one,
+        second: second.name.clone(),
+        other,
+    };
+    if let Some(properties) =
+        PROPERTIES.iter().map(|property| plans.map(property)).find(|[one, other]| one != other)
+    {
+        return Err(error(properties));
+    }
+    if let [Some(one), Some(other)] = plans.map(|plan| plan.duration_s)
+        && (one - other).abs() > one.max(other) * DURATION_SHARE_MAX
+    {
+        return Err(error([one, other].map(|length_s| format!("a --duration of {}", seconds(length_s)))));
+    }
+    Ok(())
+}
+
+/// The merged plan. The common properties are those of the first plan.
+pub(super) fn plan(parts: &[Part]) -> PlanSummary {
+    let plans = || parts.iter().map(|part| &part.report.plan);
+    let first = &parts[0].report.plan;
+    PlanSummary {
+        targets: united(plans().flat_map(|plan| plan.targets.iter())),
+        connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
+        threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
+        rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
+        // If one generator has no limit, the load has none.
+        connect_rate_per_s: plans().map(|plan| plan.connect_rate_per_s).try_fold(0, saturating_sum),
+        requests: plans().map(|plan| plan.requests).try_fold(0, saturating_sum),
+        duration_s: most(parts, |report| report.plan.duration_s),
+        // Only a common start time is kept. If the times differ, the skew of the starts shows it.
+        start_at_unix_ms: least(parts, |report| report.plan.start_at_unix_ms)
+            .filter(|at_ms| plans().all(|plan| plan.start_at_unix_ms == Some(*at_ms))),
+        slo: united(plans().flat_map(|plan| plan.slo.iter())),
+        ..first.clone()
+    }
+}
+
+/// Each text once, in its first order.
+fn united<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut united: Vec<String> = Vec::new();
+    for text in texts {
+        if !united.contains(text) {
+            united.push(text.clone());
+        }
+    }
+    united
+}
+
+fn saturating_sum(sum: u64, next: Option<u64>) -> Option<u64> {
+    next.map(|next| sum.saturating_add(next))
+}
+
+/// A duration in the syntax of a flag.
+fn seconds(time_s: f64) -> String {
+    Duration::try_from_secs_f64(time_s).map_or_else(|_| format!("{time_s} s"), format_duration)
+}

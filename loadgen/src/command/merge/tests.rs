@@ -1,0 +1,498 @@
+use super::*;
+use crate::{
+    load::{message::Mismatch, schedule::Arrival},
+    result::{Calibration, Interval, Loop, MergedPart, Network, tests::example},
+};
+
+/// The start of the window of each generator, unless a test changes it.
+const START_US: u64 = 1_800_000_001_000_000;
+
+/// A result with these times of requests, and these numbers of replies to clients.
+fn part(name: &str, times_ns: &[u64], replies: &[u64]) -> Part {
+    let mut samples = recording::Latency::default();
+    times_ns.iter().for_each(|time_ns| samples.record(*time_ns));
+    let latency = summary::latency(&samples);
+    let (sum, clients) = (replies.iter().sum::<u64>(), replies.len() as u64);
+    let mut report = example();
+    report.plan.seed = name.bytes().map(u64::from).sum();
+    report.plan.connections = replies.len() as u32;
+    report.plan.rate_per_s = Some(20.0 * clients as f64);
+    report.window_started_at_unix_us = START_US;
+    report.latency_ns.response = latency.clone();
+    report.latency_ns.service = latency;
+    report.response_histogram = summary::bars(samples.histogram());
+    report.fairness = Fairness {
+        clients,
+        asked: clients,
+        served: replies.iter().filter(|replies| **replies > 0).count() as u64,
+        starved: replies.iter().filter(|replies| **replies == 0).count() as u64,
+        jain: fairness::jain(replies.iter().copied()),
+        requests_min: replies.iter().copied().min().unwrap(),
+        requests_max: replies.iter().copied().max().unwrap(),
+        replies_sum: sum,
+        replies_sum_of_squares: replies.iter().map(|replies| (*replies as f64).powi(2)).sum(),
+        replies_hdr: summary::replies(replies.iter().copied()),
+        ..report.fairness
+    };
+    report.server = None;
+    report.intervals = [0.0, 1.0]
+        .map(|t_s| {
+            summary::interval(t_s, 500.0, samples.histogram(), Unanswered { count: 1, waited_ns_min: 7 })
+        })
+        .to_vec();
+    Part { name: name.to_owned(), report }
+}
+
+/// Two parts of one load.
+fn two() -> [Part; 2] {
+    [part("a.json", &[1_000, 2_000], &[40, 40]), part("b.json", &[3_000_000], &[30, 10])]
+}
+
+/// The error if the second of two parts is changed.
+fn error(change: impl FnOnce(&mut Report)) -> MergeError {
+    let mut parts = two();
+    change(&mut parts[1].report);
+    merge(&parts).unwrap_err()
+}
+
+/// The sum if the second of two parts is changed.
+fn sum_of(change: impl FnOnce(&mut Report)) -> Report {
+    let mut parts = two();
+    change(&mut parts[1].report);
+    merge(&parts).unwrap()
+}
+
+/// Whether a note contains the text.
+fn is_noted(report: &Report, text: &str) -> bool {
+    report.notes.iter().any(|note| note.contains(text))
+}
+
+#[test]
+fn parts_of_known_samples_add_up_to_exactly_the_whole() {
+    // Parts with very different times and sizes: an average of percentiles would be wrong.
+    let times: Vec<u64> =
+        (0..30_000_u64).map(|number| 1_000 + number * number % 7_919 * (number % 97)).collect();
+    let clients: Vec<u64> = (0..60_u64).map(|client| client * client % 23).collect();
+    let whole = part("whole", &times, &clients).report;
+    for count in 1..=7 {
+        // The first parts get one sample and one client each, the last part gets the others.
+        let parts: Vec<_> = (0..count)
+            .map(|index| {
+                let to = |length: usize| if index + 1 == count { length } else { (index + 1) * (index + 1) };
+                let (times, clients) = (
+                    &times[index * index * 100..(to(times.len() / 100) * 100)],
+                    &clients[index * index..to(clients.len())],
+                );
+                part(&format!("{index}"), times, clients)
+            })
+            .collect();
+        let sum = merge(&parts).unwrap();
+        assert_eq!(sum.latency_ns.response, whole.latency_ns.response, "{count}");
+        assert_eq!(sum.latency_ns.service, whole.latency_ns.service, "{count}");
+        assert_eq!(sum.response_histogram, whole.response_histogram, "{count}");
+        assert_eq!(sum.fairness.jain, whole.fairness.jain, "{count}");
+        assert_eq!(sum.fairness.replies_hdr, whole.fairness.replies_hdr, "{count}");
+        let fairness = |report: &Report| {
+            let Fairness { clients, asked, starved, served, requests_min, requests_max, .. } =
+                report.fairness;
+            [clients, asked, starved, served, requests_min, requests_max]
+        };
+        assert_eq!(fairness(&sum), fairness(&whole), "{count}");
+        let merged = sum.merged.as_ref().unwrap();
+        assert_eq!((merged.generators, merged.start_skew_ns, merged.parts.len()), (count, 0, count));
+    }
+}
+
+#[test]
+fn a_percentile_needs_enough_samples_in_the_sum_only() {
+    let times: Vec<u64> = (1..=600).collect();
+    let mut parts = [part("a.json", &times, &[1]), part("b.json", &times, &[1])];
+    parts[1].report.window_started_at_unix_us += 1;
+    assert_eq!(parts[0].report.latency_ns.response.p99, None);
+    let sum = merge(&parts).unwrap();
+    assert_eq!((sum.latency_ns.response.p99, sum.latency_ns.response.p99_9), (Some(594), None));
+}
+
+#[test]
+fn counts_and_rates_are_added_and_otherwise_the_worst_counts() {
+    let sum = sum_of(|report| {
+        report.requests.failed = 5;
+        report.rate.achieved_per_s = 500.5;
+        report.errors.insert("timeout".to_owned(), 5);
+        report.errors.insert("another".to_owned(), 2);
+        report.connections.lost = 3;
+        report.interrupted = true;
+        report.late_start_ns = 7;
+        report.fairness.longest_silence_ns = 9_000_000;
+        report.fairness.longest_stall_ns = 1_000;
+        report.fairness.longest_stall_at_ns = Some(1_000_500);
+        report.fairness.effective_concurrency = Some(2.0);
+        report.generator.idle_share_min = None;
+        report.generator.cpu_wait_share_max = Some(0.5);
+        report.generator.clock_step_ns = 50;
+        report.network = Some(Network { client_retransmissions: 4, retransmissions: 3, listen_overflows: 2 });
+    });
+    let one = &two()[0].report;
+    assert_eq!((sum.requests.completed, sum.requests.failed), (4_000, 5));
+    assert_eq!(sum.requests.bytes_sent, 2 * one.requests.bytes_sent);
+    assert_eq!((sum.rate.offered_per_s, sum.rate.achieved_per_s), (Some(2_000.0), 1_500.0));
+    assert_eq!((sum.errors["timeout"], sum.errors["another"], sum.errors["reset"]), (5, 2, 0));
+    assert_eq!((sum.connections.established, sum.connections.lost), (100, 3));
+    assert_eq!((sum.interrupted, sum.late_start_ns), (true, 7));
+    assert_eq!((sum.fairness.longest_silence_ns, sum.fairness.longest_stall_ns), (9_000_000, 1_000));
+    assert_eq!(sum.fairness.effective_concurrency, Some(3.37));
+    assert_eq!(sum.generator.cpu_s, 0.04);
+    assert_eq!(sum.generator.cpu_ns_per_request, Some(0.04e9 / 120.0));
+    let generator = &sum.generator;
+    assert_eq!((generator.idle_share_min, generator.cpu_wait_share_max), (Some(0.98), Some(0.5)));
+    assert_eq!(generator.clock_step_ns, 50);
+    assert_eq!(
+        sum.network,
+        Some(Network { client_retransmissions: 4, retransmissions: 4, listen_overflows: 2 })
+    );
+    let plan = &sum.plan;
+    assert_eq!((plan.connections, plan.threads, plan.rate_per_s), (4, 2, Some(80.0)));
+    assert_eq!(plan.targets, ["127.0.0.1:40123"]);
+}
+
+#[test]
+fn the_verdict_is_that_of_the_sum() {
+    let mut parts = two();
+    // The server is fair within each generator, but not between them.
+    parts[0].report.fairness.jain = Some(1.0);
+    for (part, replies) in parts.iter_mut().zip([1_000, 10]) {
+        part.report.plan.arrival = Some(Arrival::Constant);
+        part.report.fairness.replies_sum = replies * 2;
+        part.report.fairness.replies_sum_of_squares = (replies * replies * 2) as f64;
+    }
+    let codes: Vec<_> =
+        merge(&parts).unwrap().verdict.reasons.into_iter().map(|reason| reason.code).collect();
+    assert_eq!(codes, ["unfair"]);
+}
+
+#[test]
+fn intervals_are_aligned_by_wall_clock() {
+    for (offset_us, moved, expected) in [
+        (0, "0 ns", vec![(0.0, 3, 1_000.0), (1.0, 3, 1_000.0)]),
+        (400_000, "400 ms", vec![(0.0, 3, 1_000.0), (1.0, 3, 1_000.0)]),
+        (600_000, "400 ms", vec![(0.0, 2, 500.0), (1.0, 3, 1_000.0), (2.0, 1, 500.0)]),
+        (1_250_000, "250 ms", vec![(0.0, 2, 500.0), (1.0, 3, 1_000.0), (2.0, 1, 500.0)]),
+    ] {
+        for is_first in [true, false] {
+            let mut parts = two();
+            parts[1].report.window_started_at_unix_us += offset_us;
+            if !is_first {
+                parts.reverse();
+            }
+            let sum = merge(&parts).unwrap();
+            let of = |interval: &Interval| (interval.t_s, interval.completed, interval.achieved_per_s);
+            assert_eq!(sum.intervals.iter().map(of).collect::<Vec<_>>(), expected, "{offset_us}");
+            assert!(is_noted(&sum, &format!("to within {moved}")), "{:?}", sum.notes);
+            assert_eq!(sum.window_started_at_unix_us, START_US);
+            assert_eq!(sum.merged.unwrap().start_skew_ns, offset_us * 1_000);
+            assert!((sum.elapsed_s - (2.0 + offset_us as f64 / 1e6)).abs() < 1e-9);
+            let both = sum.intervals.iter().find(|interval| interval.completed == 3).unwrap();
+            assert_eq!(summary::deserialise(&both.hdr).unwrap().len(), 3);
+            // One request failed in each part: these are slower than all known times.
+            let longest_ns = summary::max(&summary::deserialise(&both.hdr).unwrap()).unwrap();
+            let tail = both.failed_tail.as_ref().unwrap();
+            assert_eq!((both.max, tail.count, tail.longer_than_ns), (None, 2, longest_ns));
+            assert_eq!(tail.percentiles, ["max"]);
+        }
+    }
+}
+
+#[test]
+fn merged_results_can_be_merged_again() {
+    let mut parts = vec![part("a", &[1, 2], &[1]), part("b", &[3], &[2]), part("c", &[4, 5], &[3])];
+    parts[1].report.window_started_at_unix_us += 30_000;
+    parts[2].report.window_started_at_unix_us += 20_000;
+    let at_once = merge(&parts).unwrap();
+    let first = Part { name: "ab".to_owned(), report: merge(&parts[..2]).unwrap() };
+    let in_steps = merge(&[first, parts[2].clone()]).unwrap();
+    let merged = in_steps.merged.as_ref().unwrap();
+    assert_eq!((merged.generators, merged.start_skew_ns), (3, 30_000_000));
+    let runs: Vec<_> = merged.parts.iter().map(|run| run.name.as_str()).collect();
+    assert_eq!(runs, ["a", "b", "c"]);
+    assert_eq!(Report { notes: Vec::new(), ..in_steps }, Report { notes: Vec::new(), ..at_once });
+}
+
+#[test]
+fn a_run_that_would_count_twice_is_an_error_at_every_depth() {
+    let [a, b, c, d] =
+        [("a", 1), ("b", 2), ("c", 3), ("d", 4)].map(|(name, time_ns)| part(name, &[time_ns], &[1]));
+    let sum = |name: &str, parts: &[&Part]| {
+        let parts: Vec<_> = parts.iter().map(|part| (*part).clone()).collect();
+        Part { name: name.to_owned(), report: merge(&parts).unwrap() }
+    };
+    let refused = |parts: &[&Part]| {
+        let parts: Vec<_> = parts.iter().map(|part| (*part).clone()).collect();
+        let error = merge(&parts).unwrap_err();
+        assert!(matches!(error, MergeError::Twice { .. }), "{error}");
+        error.to_string()
+    };
+    let (ab, bc) = (sum("ab", &[&a, &b]), sum("bc", &[&b, &c]));
+    let abc = sum("abc", &[&ab, &c]);
+    let texts = [
+        refused(&[&a, &b, &ab]),
+        refused(&[&abc, &d, &b]),
+        refused(&[&ab, &bc]),
+        refused(&[&a, &abc, &a]),
+        refused(&[&ab, &ab]),
+    ];
+    insta::assert_snapshot!(texts.join("\n"), @r"
+    some runs would count twice: ab is a merged result that already holds a, b; give either the merged result or its runs
+    some runs would count twice: abc is a merged result that already holds b; give either the merged result or its runs
+    some runs would count twice: ab and bc both hold b; give the runs themselves, each once, and no merged results
+    some runs would count twice: a and a are the same run; abc is a merged result that already holds a; give either the merged result or its runs
+    some runs would count twice: ab and ab both hold a, b; give the runs themselves, each once, and no merged results
+    ");
+    // Each run once.
+    assert_eq!(sum("all", &[&abc, &d]).report.merged.unwrap().generators, 4);
+}
+
+#[test]
+fn the_identity_of_a_run_follows_from_its_measured_values() {
+    let [a, b] = two();
+    // A rewritten result keeps its identity.
+    let mut again = a.clone();
+    again.report.command = Some("loadgen run".to_owned());
+    again.report.notes.push("edited".to_owned());
+    assert_eq!(identity::of_run(&a.report), identity::of_run(&again.report));
+    assert_ne!(identity::of_run(&a.report), identity::of_run(&b.report));
+    type Change = fn(&mut Report);
+    let changes: [Change; 4] = [
+        |report| report.started_at_unix_ms += 1,
+        |report| report.window_started_at_unix_us += 1,
+        |report| report.generator.cpu_s += 1e-6,
+        |report| report.latency_ns.service.hdr.push('A'),
+    ];
+    for change in changes {
+        let mut other = a.clone();
+        change(&mut other.report);
+        assert_ne!(identity::of_run(&a.report), identity::of_run(&other.report));
+    }
+}
+
+#[test]
+fn a_merged_result_that_does_not_name_its_runs_is_an_error() {
+    let [a, b] = two();
+    let c = part("c.json", &[5], &[5]);
+    let mut sum = Part { name: "old.json".to_owned(), report: merge(&[a, b]).unwrap() };
+    sum.report.merged.as_mut().unwrap().parts.clear();
+    assert_eq!(merge(&[sum.clone(), c]).unwrap_err(), MergeError::UnknownRuns("old.json".to_owned()));
+    // A single result needs no names.
+    assert_eq!(merge(&[sum]).unwrap().merged.unwrap().generators, 2);
+}
+
+#[test]
+fn plans_of_different_loads_are_an_error_that_names_the_difference() {
+    type Change = fn(&mut Report);
+    let changes: [(Change, [&str; 2]); 13] = [
+        (
+            |report| {
+                report.plan.r#loop = Loop::Closed;
+                report.plan.arrival = None;
+            },
+            ["an open loop", "a closed loop"],
+        ),
+        (|report| report.plan.arrival = Some(Arrival::Constant), ["Poisson arrivals", "constant arrivals"]),
+        (|report| report.plan.pipeline = 4, ["a pipeline of 1", "a pipeline of 4"]),
+        (|report| report.plan.think_s = Some(0.001), ["a pause of 0s", "a pause of 1ms"]),
+        (
+            |report| report.plan.requests_per_connection = Some(9),
+            ["persistent connections", "9 requests on each connection"],
+        ),
+        (|report| report.plan.size = 65, ["messages of 64 bytes", "messages of 65 bytes"]),
+        (
+            |report| report.plan.message = Some("m.bin".to_owned()),
+            ["numbered messages", "the messages of m.bin"],
+        ),
+        (
+            |report| report.plan.expect = crate::load::message::Expect::None,
+            ["--expect upper", "--expect none"],
+        ),
+        (|report| report.plan.warmup_s = 1.5, ["a warm-up of 1s", "a warm-up of 1s 500ms"]),
+        (|report| report.plan.duration_s = Some(3.0), ["a --duration of 2s", "a --duration of 3s"]),
+        (|report| report.plan.duration_s = None, ["a --duration", "no --duration"]),
+        (|report| report.plan.requests = Some(5), ["no limit of --requests", "a limit of --requests"]),
+        (|report| report.plan.interval_s = 0.5, ["intervals of 1s", "intervals of 500ms"]),
+    ];
+    for (change, [one, other]) in changes {
+        let differ = MergeError::PlansDiffer {
+            first: "a.json".to_owned(),
+            one: one.to_owned(),
+            second: "b.json".to_owned(),
+            other: other.to_owned(),
+        };
+        assert_eq!(error(change), differ);
+        let text = differ.to_string();
+        assert!(text.contains(&format!("a.json has {one}, b.json has {other};")), "{text}");
+    }
+}
+
+#[test]
+fn permitted_differences_of_plans_are_merged() {
+    let sum = sum_of(|report| {
+        report.plan.targets = vec!["127.0.0.1:40123".to_owned(), "other:1".to_owned()];
+        report.plan.threads = 3;
+        report.plan.duration_s = Some(2.1);
+        report.plan.start_at_unix_ms = Some(5);
+        report.plan.connect_rate_per_s = Some(5);
+    });
+    assert_eq!(sum.plan.targets, ["127.0.0.1:40123", "other:1"]);
+    assert_eq!((sum.plan.threads, sum.plan.duration_s), (4, Some(2.1)));
+    assert_eq!((sum.plan.start_at_unix_ms, sum.plan.connect_rate_per_s), (None, None));
+    let mut parts = two();
+    for Part { report, .. } in &mut parts {
+        report.plan.requests = Some(10);
+        report.plan.connect_rate_per_s = Some(5);
+        report.plan.start_at_unix_ms = Some(7);
+    }
+    let plan = merge(&parts).unwrap().plan;
+    assert_eq!(
+        (plan.requests, plan.connect_rate_per_s, plan.start_at_unix_ms),
+        (Some(20), Some(10), Some(7))
+    );
+}
+
+#[test]
+fn results_that_do_not_overlap_or_lack_a_value_are_an_error() {
+    assert_eq!(merge(&[]).unwrap_err(), MergeError::Nothing);
+    let [first, second] = two();
+    let again = Part { name: "c.json".to_owned(), ..first.clone() };
+    let twice = merge(&[first, second, again]).unwrap_err().to_string();
+    assert!(twice.contains("a.json and c.json are the same run"), "{twice}");
+    let apart = error(|report| report.window_started_at_unix_us += 2_500_000);
+    let names = ("a.json".to_owned(), "b.json".to_owned(), "500ms".to_owned());
+    assert_eq!(apart, MergeError::Apart { first: names.0, second: names.1, gap: names.2 });
+    let name = || "b.json".to_owned();
+    assert_eq!(error(|report| report.elapsed_s = 0.0), MergeError::NothingMeasured(name()));
+    let nonsense = error(|report| report.plan.slo.push("p99".to_owned()));
+    assert!(matches!(nonsense, MergeError::Objective { .. }), "{nonsense}");
+    type Change = fn(&mut Report);
+    let older: [(Change, &'static str); 4] = [
+        (|report| report.window_started_at_unix_us = 0, "window_started_at_unix_us"),
+        (|report| report.latency_ns.due_to_written = Latency::default(), "latency_ns.due_to_written"),
+        (|report| report.fairness.replies_hdr.clear(), "fairness.replies_hdr"),
+        (|report| report.intervals[1].hdr.clear(), "intervals.hdr"),
+    ];
+    for (change, what) in older {
+        assert_eq!(error(change), MergeError::Older { name: name(), what });
+    }
+    let nonsense = error(|report| report.latency_ns.service.hdr = "nonsense".to_owned());
+    assert_eq!(nonsense, MergeError::Unusable { name: name(), what: "latency_ns.service" });
+}
+
+#[test]
+fn impossible_numbers_do_not_cause_a_panic() {
+    let mut parts = two();
+    for (part, extreme) in parts.iter_mut().zip([f64::MAX, -1.0]) {
+        part.report.elapsed_s = f64::MAX;
+        part.report.requests.completed = u64::MAX;
+        part.report.fairness.replies_sum = u64::MAX;
+        part.report.plan.connections = u32::MAX;
+        part.report.plan.interval_s = 0.0;
+        part.report.plan.think_s = Some(f64::MAX);
+        part.report.intervals[0].t_s = extreme;
+        let parts = vec![MergedPart { id: extreme.to_string(), ..MergedPart::default() }];
+        part.report.merged = Some(Merged { generators: usize::MAX, start_skew_ns: u64::MAX, parts });
+        part.report.generator.cpu_s = extreme;
+    }
+    let sum = merge(&parts).unwrap();
+    assert_eq!((sum.requests.completed, sum.plan.connections), (u64::MAX, u32::MAX));
+}
+
+#[test]
+fn a_server_is_kept_if_it_is_the_only_one_and_all_generators_loaded_it() {
+    let server = || example().server;
+    let sum = sum_of(|report| report.server = server());
+    let kept = sum.server.unwrap();
+    // The server used 0.03 s for 80 replies to one generator and 40 to the other.
+    assert_eq!(kept.cpu_ns_per_request, Some(0.03e9 / 120.0));
+    assert_eq!(kept.context_switches_per_request, Some(0.5 * 40.0 / 120.0));
+    let elsewhere = sum_of(|report| {
+        report.server = server();
+        report.plan.targets = vec!["127.0.0.1:5".to_owned()];
+    });
+    assert!(elsewhere.server.is_none() && is_noted(&elsewhere, "not all generators have it"));
+    let mut both = two();
+    both.iter_mut().for_each(|part| part.report.server = server());
+    let both = merge(&both).unwrap();
+    assert!(both.server.is_none() && is_noted(&both, "a.json, b.json had one each"), "{:?}", both.notes);
+}
+
+#[test]
+fn a_value_that_cannot_be_added_is_left_out_with_a_note() {
+    let sum = sum_of(|report| {
+        let latency = report.latency_ns.service.clone();
+        report.calibration = Some(Calibration {
+            verdict: report.verdict.clone(),
+            achieved_per_s: 1.0,
+            response: latency.clone(),
+            service: latency.clone(),
+            floor: Vec::new(),
+        });
+        report.latency_ns.written_to_ready = Some(latency.clone());
+        report.latency_ns.ready_to_read = Some(latency);
+        report.environment.kernel = "5.11.0".to_owned();
+    });
+    assert_eq!((&sum.calibration, &sum.latency_ns.written_to_ready), (&None, &None));
+    assert_eq!(sum.environment.kernel, example().environment.kernel);
+    for text in
+        ["calibration of b.json", "time stamps of b.json", "that of a.json; b.json is from another machine"]
+    {
+        assert!(is_noted(&sum, text), "{text}: {:?}", sum.notes);
+    }
+    let mut stamped = two();
+    for Part { report, .. } in &mut stamped {
+        report.latency_ns.written_to_ready = Some(report.latency_ns.service.clone());
+    }
+    let stamped = merge(&stamped).unwrap();
+    assert_eq!(stamped.latency_ns.written_to_ready, Some(stamped.latency_ns.service.clone()));
+    assert!(!is_noted(&stamped, "time stamps"));
+}
+
+#[test]
+fn notes_name_the_parts_that_they_belong_to() {
+    let mut parts = two();
+    parts[0].report.notes = vec!["one".to_owned(), "both".to_owned()];
+    parts[1].report.notes = vec!["both".to_owned()];
+    parts[1].report.first_mismatch =
+        Some(Mismatch { client: 1, request: 2, offset: 3, expected: "A".to_owned(), got: "B".to_owned() });
+    let sum = merge(&parts).unwrap();
+    assert_eq!(sum.notes[..2], ["a.json: one", "a.json, b.json: both"]);
+    assert_eq!(sum.first_mismatch.as_ref().map(|mismatch| mismatch.offset), Some(3));
+    assert!(is_noted(&sum, "that of b.json"));
+    assert!(!is_noted(&sum, "--seed") && !is_noted(&sum, "Jain") && !is_noted(&sum, "windows were"));
+}
+
+#[test]
+fn dependent_or_different_generators_are_noted() {
+    let seed = two()[0].report.plan.seed;
+    assert!(is_noted(&sum_of(|report| report.plan.seed = seed), "a.json and b.json have the same --seed"));
+    let mut constant = two();
+    for Part { report, .. } in &mut constant {
+        report.plan.arrival = Some(Arrival::Constant);
+        report.plan.seed = 1;
+    }
+    assert!(!is_noted(&merge(&constant).unwrap(), "--seed"));
+    let uneven = sum_of(|report| report.plan.rate_per_s = Some(400.0));
+    assert!(is_noted(&uneven, "20.000 to 200.000 requests per second"), "{:?}", uneven.notes);
+    let shorter = sum_of(|report| report.elapsed_s = 1.0);
+    assert!(is_noted(&shorter, "windows were from 1.00 s to 2.00 s long"), "{:?}", shorter.notes);
+}
+
+#[test]
+fn the_objectives_of_all_parts_apply_to_the_sum() {
+    let [mut first, mut second] = two();
+    for part in [&mut first, &mut second] {
+        // Two rates of 1,000 per second add to 2,000.
+        part.report.plan.slo = vec!["rate>=1500".to_owned()];
+    }
+    second.report.plan.slo.push("p50<1ns".to_owned());
+    let sum = merge(&[first, second]).unwrap();
+    let outcomes: Vec<_> = sum.slo.iter().map(|slo| (slo.slo.as_str(), slo.met)).collect();
+    assert_eq!(outcomes, [("rate>=1500", true), ("p50<1ns", false)]);
+    assert_eq!(sum.plan.slo, ["rate>=1500", "p50<1ns"]);
+}

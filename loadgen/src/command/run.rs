@@ -1,0 +1,89 @@
+//! `loadgen run`: one run, against targets or the own server.
+
+use std::{process::ExitCode, sync::Arc};
+
+use common::{Address, limits};
+
+use crate::{
+    command::{
+        calibrate,
+        conduct::{Finished, conduct},
+        delivery::DeliveryRequest,
+        exit::FailOn,
+        outcome::{self, Outcome},
+    },
+    engine::interruption::Interruption,
+    live::{
+        metrics::{Endpoint, Exposed},
+        progress::{Progress, RunProgress},
+    },
+    load::{
+        plan::{Against, Plan},
+        request::Request,
+    },
+    result::Document,
+    subject::machine::Machine,
+    subject::{
+        cpus::{self, Division},
+        own_server::{self, Log},
+    },
+};
+
+/// Carries out `loadgen run`.
+///
+/// # Errors
+/// When the request is invalid, the run cannot be made, or the report cannot be delivered.
+pub(crate) fn execute(
+    request: Request,
+    metrics: Option<&Address>,
+    delivery: DeliveryRequest<'_>,
+    fail_on: FailOn,
+) -> anyhow::Result<ExitCode> {
+    let plan = request.plan(limits::usable_cpus())?;
+    let quiet = delivery.is_quiet;
+    outcome::measure(delivery, fail_on, || {
+        let metrics = metrics.map(Endpoint::bind).transpose()?;
+        let mut progress = RunProgress::new(quiet, plan.measuring.interval, plan.timeouts.reply);
+        let Finished { report, signal } = run(plan, metrics, &mut progress)?;
+        Ok(Outcome { document: Document::Run(Box::new(report)), signal })
+    })
+}
+
+/// Makes the run. A failed request is part of the report, not an error.
+fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
+    let plan = Arc::new(plan);
+    if let Against::OwnServer(own) = &plan.against {
+        own_server::config(own)?;
+    }
+    let mut machine = Machine::prepare(&plan)?;
+    let interruption = Interruption::install()?;
+    if let Against::OwnServer(_) = &plan.against {
+        machine.division = cpus::usable().ok().and_then(|cpus| Division::of(&cpus, plan.threads));
+    }
+    let server = match &plan.against {
+        Against::OwnServer(own) => {
+            let server = cpus::start_divided(&mut machine.division, || {
+                own_server::start(own, Log::Forwarded(progress.server_log()))
+            })?;
+            progress.say(&format!("started loadgen's own server: {} on {}", own.mode, server.address()));
+            Some(server)
+        }
+        Against::Targets(_) => None,
+    };
+    let calibrate = || calibrate::floor(&plan, &machine, &interruption, progress);
+    let floor = plan.measuring.calibrate.then(calibrate).transpose()?;
+    let mut finished = match metrics {
+        None => conduct(&plan, machine, server.as_ref(), &interruption, progress)?,
+        Some(endpoint) => {
+            // The thread of the endpoint inherits the CPUs of the load, so the CPUs must be divided before.
+            let mut exposed = Exposed::start(endpoint, &plan, progress)?;
+            conduct(&plan, machine, server.as_ref(), &interruption, &mut exposed)?
+        }
+    };
+    if let Some(floor) = floor {
+        let calibration = calibrate::calibration(&floor, &finished.report);
+        finished.report.notes.extend(calibrate::notes(&calibration, finished.report.plan.r#loop));
+        finished.report.calibration = Some(calibration);
+    }
+    Ok(finished)
+}

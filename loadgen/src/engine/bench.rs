@@ -1,0 +1,444 @@
+//! The state that the clients of one load thread share, and the events that they report to it.
+
+pub(crate) mod connections;
+mod outcome;
+mod rules;
+mod thread_clock;
+mod window_requests;
+pub(crate) mod wire;
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use self::{
+    connections::Connections, thread_clock::ThreadClock, window_requests::WindowRequests, wire::Wire,
+};
+pub(crate) use self::{
+    outcome::{Counted, LostRequest, Ready, Reply},
+    rules::Rules,
+};
+use crate::{
+    engine::{
+        clock::Clock,
+        failure::Failure,
+        pauses::Pauses,
+        poller::{Interest, Poller},
+        recording::Recording,
+        socket::{Attempt, Target},
+        timers::{Timers, Wake},
+        window::{Stall, Window},
+    },
+    load::{
+        message::{Messages, Mismatch},
+        plan::Plan,
+    },
+};
+
+/// The state that the clients of one load thread share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    clock: ThreadClock,
+    poller: Poller,
+    rules: Rules,
+    targets: Vec<Target>,
+    wire: Wire,
+    timers: Timers,
+    window: Window,
+    requests: WindowRequests,
+    connections: Connections,
+    /// The recording of the current interval.
+    recording: Box<Recording>,
+    /// The recording of the time after the window.
+    tail: Box<Recording>,
+    /// The first wrong reply.
+    mismatch: Option<Mismatch>,
+}
+
+/// The totals of a bench at the end of the load.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// The recording of the time after the window.
+    pub tail: Box<Recording>,
+    /// The longest time in the window without a reply while requests were outstanding.
+    pub longest_stall: Stall,
+    /// The pauses of the thread.
+    pub pauses: Pauses,
+    /// When the last reply was complete; 0 without a reply.
+    pub last_reply_ns: u64,
+    /// The first wrong reply.
+    pub mismatch: Option<Mismatch>,
+}
+
+impl Bench {
+    /// A bench for `clients` clients of thread number `thread`.
+    pub(crate) fn new(
+        plan: &Plan,
+        thread: usize,
+        clients: usize,
+        targets: Vec<Target>,
+        clock: Clock,
+        poller: Poller,
+    ) -> Self {
+        let clock = ThreadClock::new(clock);
+        let budget = plan.timing.requests.map_or(u64::MAX, |requests| share(requests, thread, plan.threads));
+        Self {
+            poller,
+            rules: Rules::new(plan),
+            targets,
+            wire: Wire::new(plan),
+            timers: Timers::default(),
+            window: Window::NEVER,
+            requests: WindowRequests::new(budget),
+            connections: Connections::new(plan, clients, clock.now_ns()),
+            recording: Box::default(),
+            tail: Box::default(),
+            mismatch: None,
+            clock,
+        }
+    }
+
+    /// The plan in the units of the clock.
+    #[inline]
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The poller of the thread's sockets.
+    #[inline]
+    pub(crate) fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// The messages and the buffers.
+    #[inline]
+    pub(crate) fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    /// The thread's connections.
+    #[inline]
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// The thread's connections, to report a change.
+    #[inline]
+    pub(crate) fn connections_mut(&mut self) -> &mut Connections {
+        &mut self.connections
+    }
+
+    /// The target with this index.
+    pub(crate) fn target(&self, index: u32) -> &Target {
+        &self.targets[index as usize]
+    }
+
+    /// Starts a connection attempt, see [`Target::connect`].
+    ///
+    /// # Errors
+    /// The kernel's error.
+    pub(crate) fn connect(&self, target: u32, source: u8) -> Result<Attempt, Errno> {
+        self.target(target).connect(source, self.rules.kernel_timestamps)
+    }
+
+    /// Registers the socket of the client at `place`.
+    ///
+    /// # Errors
+    /// The kernel's error.
+    pub(crate) fn watch(&self, socket: &OwnedFd, place: u32, interest: Interest) -> Result<(), Errno> {
+        self.poller.add(socket, place.into(), interest)
+    }
+}
+
+/// Time.
+impl Bench {
+    /// Reads the clock, and detects whether the thread was paused since the last reading.
+    #[inline]
+    pub(crate) fn read_clock(&mut self) -> u64 {
+        if let Some(pause) = self.clock.read() {
+            self.clock.note_pause(pause, self.window);
+            // The thread could not read replies during the pause, so this time is not the server's.
+            self.requests.delay(pause.length_ns(), pause.to_ns);
+        }
+        self.clock.now_ns()
+    }
+
+    /// The last reading of the clock.
+    #[inline]
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    /// When the thread's last wait ended. All events that it handles now had happened by that moment.
+    #[inline]
+    pub(crate) fn woken_ns(&self) -> u64 {
+        self.clock.woken_ns()
+    }
+
+    /// The thread waits, and asks to run again after `wait_ns`; without a bound if that is None.
+    #[inline]
+    pub(crate) fn wait_begins(&mut self, wait_ns: Option<u64>) {
+        self.clock.wait_begins(wait_ns);
+    }
+
+    /// The thread's wait has ended.
+    #[inline]
+    pub(crate) fn wait_ended(&mut self) {
+        self.read_clock();
+        self.clock.wait_ended();
+    }
+
+    /// The sum of all pauses so far, also of those before the window.
+    #[inline]
+    pub(crate) fn paused_ns(&self) -> u64 {
+        self.clock.paused_ns()
+    }
+
+    /// When the last pause ended; 0 without one.
+    #[inline]
+    pub(crate) fn last_pause_end_ns(&self) -> u64 {
+        self.clock.pauses().last.to_ns
+    }
+
+    /// Wakes the client at `place` when the clock reads `at_ns`.
+    #[inline]
+    pub(crate) fn wake(&mut self, at_ns: u64, place: u32, why: Wake) {
+        self.timers.wake(at_ns, place, why);
+    }
+
+    /// Takes the next timer that is due: the client's place, and the reason.
+    #[inline]
+    pub(crate) fn pop_due_timer(&mut self) -> Option<(u32, Wake)> {
+        self.timers.pop_due(self.clock.now_ns())
+    }
+
+    /// When the next timer is due.
+    #[inline]
+    pub(crate) fn next_timer_ns(&self) -> Option<u64> {
+        self.timers.next_ns()
+    }
+}
+
+/// The window and its recordings.
+impl Bench {
+    /// The measured window.
+    #[inline]
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The load begins, with this window.
+    pub(crate) fn load_begins(&mut self, window: Window) {
+        self.window = window;
+    }
+
+    /// The window ends at `at_ns` at the latest.
+    pub(crate) fn end_window_by(&mut self, at_ns: u64) {
+        self.window = self.window.ending_by(at_ns);
+    }
+
+    /// Takes the recording of the interval that ends now. `empty` records the next one.
+    pub(crate) fn take_recording(&mut self, empty: Box<Recording>) -> Box<Recording> {
+        std::mem::replace(&mut self.recording, empty)
+    }
+
+    /// The recording of the current interval.
+    pub(crate) fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// The recording that events of this moment belong to: the current interval's, or the tail's after the window.
+    #[inline]
+    fn record(&mut self) -> &mut Recording {
+        if self.clock.now_ns() < self.window.end_ns { &mut self.recording } else { &mut self.tail }
+    }
+}
+
+/// Requests.
+impl Bench {
+    /// Whether a client may begin a request that is due at `due_ns`.
+    #[inline]
+    pub(crate) fn admits(&self, due_ns: u64) -> bool {
+        due_ns < self.window.end_ns && self.requests.has_budget()
+    }
+
+    /// Whether every request of the planned number has an outcome.
+    pub(crate) fn is_spent(&self) -> bool {
+        !self.requests.has_budget() && self.requests.outstanding() == 0
+    }
+
+    /// How many requests of the window are outstanding.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.requests.outstanding()
+    }
+
+    /// How many requests of the window may still begin.
+    pub(crate) fn budget(&self) -> u64 {
+        self.requests.budget()
+    }
+
+    /// When the last reply was complete; 0 without a reply.
+    pub(crate) fn last_reply_ns(&self) -> u64 {
+        self.requests.last_reply_ns()
+    }
+
+    /// A client has begun a request.
+    #[inline]
+    pub(crate) fn request_begun(&mut self, due_ns: u64) {
+        if self.window.contains(due_ns) {
+            self.requests.begun(self.clock.now_ns());
+        }
+    }
+
+    /// The client was free to send an open loop's request, and tries to write it for the first time `lag_ns` later.
+    #[inline]
+    pub(crate) fn request_written(&mut self, due_ns: u64, lag_ns: u64) {
+        if self.window.contains(due_ns) {
+            self.record().schedule_lag.record(lag_ns);
+        }
+    }
+
+    /// A client has received a complete reply and verified it.
+    #[inline]
+    pub(crate) fn reply_verified(&mut self, reply: &Reply) -> Counted {
+        let now_ns = self.clock.now_ns();
+        let counted = Counted {
+            as_completed: self.window.contains(reply.due_ns),
+            as_reply_in_window: self.window.contains(now_ns),
+        };
+        self.requests.replied(now_ns, self.window);
+        let in_pause = reply.due_ns < self.last_pause_end_ns();
+        let recording = if now_ns < self.window.end_ns { &mut self.recording } else { &mut self.tail };
+        if counted.as_completed {
+            self.requests.ended();
+            recording.counts.completed += 1;
+            recording.counts.in_pauses += u64::from(in_pause);
+            recording.counts.delayed_rests += u64::from(reply.is_rest_delayed);
+            recording.response.record(now_ns - reply.due_ns);
+            recording.service.record(now_ns.saturating_sub(reply.written_ns));
+            recording.due_to_written.record(reply.written_ns.saturating_sub(reply.due_ns));
+            if let Some(Ready { at_ns, unread_ns }) = reply.ready {
+                recording.written_to_ready.record(at_ns.saturating_sub(reply.written_ns));
+                recording.ready_to_read.record(unread_ns);
+            }
+        }
+        recording.counts.replies_in_window += u64::from(counted.as_reply_in_window);
+        counted
+    }
+
+    /// A reply is wrong. Only the first one of the thread is described.
+    pub(crate) fn reply_differs(&mut self, describe: impl FnOnce(&mut Messages) -> Mismatch) {
+        if self.mismatch.is_none() {
+            self.mismatch = Some(describe(self.wire.messages()));
+        }
+    }
+
+    /// The current stall ends: outstanding requests have failed, or the load is over.
+    pub(crate) fn stall_ended(&mut self) {
+        self.requests.stall_ended(self.clock.now_ns(), self.window);
+    }
+
+    /// A request has failed. Returns whether it was due in the window.
+    pub(crate) fn request_failed(&mut self, failure: Failure, request: LostRequest) -> bool {
+        self.count_failure(failure, request.due_ns);
+        let is_counted = self.give_up(request);
+        self.record().counts.failed += u64::from(is_counted);
+        is_counted
+    }
+
+    /// The end of the run has cut off a request before its timeout. Returns whether it was due in the window.
+    pub(crate) fn request_cut_off(&mut self, request: LostRequest) -> bool {
+        let is_counted = self.give_up(request);
+        self.record().counts.cut_off += u64::from(is_counted);
+        is_counted
+    }
+
+    /// `count` requests of the window are never sent. The last of them was due `waited_ns` ago.
+    pub(crate) fn requests_unsent(&mut self, count: u64, waited_ns: u64) {
+        if count > 0 {
+            self.requests.unsent(count);
+            let recording = self.record();
+            recording.counts.unsent += count;
+            recording.counts.give_up(waited_ns);
+            recording.failures.add(Failure::Unsent, count);
+        }
+    }
+
+    /// The clients have ended: hands over the totals.
+    pub(crate) fn into_totals(self) -> Totals {
+        Totals {
+            tail: self.tail,
+            longest_stall: self.requests.longest_stall(),
+            last_reply_ns: self.requests.last_reply_ns(),
+            pauses: self.clock.into_pauses(),
+            mismatch: self.mismatch,
+        }
+    }
+
+    fn give_up(&mut self, request: LostRequest) -> bool {
+        if !self.window.contains(request.due_ns) {
+            return false;
+        }
+        self.requests.ended();
+        let waited_ns = self.clock.now_ns().saturating_sub(request.due_ns);
+        let in_pause = request.due_ns < self.last_pause_end_ns();
+        let counts = &mut self.record().counts;
+        counts.give_up(waited_ns);
+        counts.in_pauses += u64::from(in_pause);
+        counts.failed_bytes_sent += request.bytes_sent as u64;
+        counts.failed_bytes_received += request.bytes_received as u64;
+        true
+    }
+
+    fn count_failure(&mut self, failure: Failure, due_ns: u64) {
+        let is_before_window = due_ns < self.window.start_ns;
+        let recording = self.record();
+        match is_before_window {
+            true => recording.failures_before_window.add(failure, 1),
+            false => recording.failures.add(failure, 1),
+        }
+    }
+}
+
+/// Connections.
+impl Bench {
+    /// A connection attempt has succeeded after `took_ns`.
+    pub(crate) fn connection_established(&mut self, took_ns: u64) {
+        self.connections.established();
+        self.record().connect.record(took_ns);
+    }
+
+    /// A connection attempt has failed.
+    pub(crate) fn connection_attempt_failed(&mut self, error: Errno) {
+        self.connections.attempt_failed(error);
+        self.idle_connection_failed(Failure::of_connect(error));
+    }
+
+    /// A connection without outstanding requests has failed. The failure belongs to the period in which it happens.
+    pub(crate) fn idle_connection_failed(&mut self, failure: Failure) {
+        self.count_failure(failure, self.clock.now_ns());
+    }
+
+    /// A failure has ended an established connection. `is_needed`: the client had outstanding requests, or had more to send.
+    pub(crate) fn connection_lost(&mut self, is_needed: bool) {
+        self.connections.closed();
+        let is_measured = self.clock.now_ns() >= self.window.start_ns;
+        self.record().counts.connections_lost += u64::from(is_needed && is_measured);
+    }
+}
+
+/// The part that thread number `thread` gets if `threads` threads share `whole` evenly.
+fn share(whole: u64, thread: usize, threads: usize) -> u64 {
+    whole / threads as u64 + u64::from((thread as u64) < whole % threads as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_the_threads_add_up() {
+        assert_eq!([0, 1, 2].map(|thread| share(11, thread, 3)), [4, 4, 3]);
+        assert_eq!([0, 1].map(|thread| share(1, thread, 2)), [1, 0]);
+    }
+}

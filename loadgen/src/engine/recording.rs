@@ -1,0 +1,237 @@
+//! The recording of one load thread and one interval: histograms and counters.
+
+use hdrhistogram::Histogram;
+
+use crate::engine::failure::FailureCounts;
+
+/// The shortest time that a histogram distinguishes, in nanoseconds.
+pub(crate) const LATENCY_NS_MIN: u64 = 1;
+/// The longest time that a histogram holds, in nanoseconds: one hour. Longer times count as this time.
+pub(crate) const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+/// A histogram's precision: three significant digits, so an error of at most 0.1%.
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// A histogram of times in nanoseconds that drops no sample.
+#[derive(Clone, Debug)]
+pub(crate) struct Latency {
+    histogram: Histogram<u64>,
+    clamped: u64,
+}
+
+impl Latency {
+    /// Adds a sample. A time over [`LATENCY_NS_MAX`] counts as that time, and as clamped.
+    #[inline]
+    pub(crate) fn record(&mut self, latency_ns: u64) {
+        if latency_ns > LATENCY_NS_MAX {
+            self.clamped += 1;
+        }
+        self.histogram.saturating_record(latency_ns);
+    }
+
+    /// The samples.
+    pub(crate) fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+
+    /// The number of samples over [`LATENCY_NS_MAX`].
+    pub(crate) fn clamped(&self) -> u64 {
+        self.clamped
+    }
+
+    /// Adds another histogram's samples.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        // An addition visits every bucket, and some histograms of a run stay empty.
+        if other.histogram.is_empty() {
+            return;
+        }
+        self.clamped += other.clamped;
+        self.histogram.add(&other.histogram).expect("both have the same bounds, which are constants");
+    }
+
+    fn clear(&mut self) {
+        self.clamped = 0;
+        // A reset visits every bucket, and some histograms of a run stay empty.
+        if !self.histogram.is_empty() {
+            self.histogram.reset();
+        }
+    }
+}
+
+impl FromIterator<u64> for Latency {
+    fn from_iter<I: IntoIterator<Item = u64>>(times_ns: I) -> Self {
+        let mut latency = Self::default();
+        times_ns.into_iter().for_each(|time_ns| latency.record(time_ns));
+        latency
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, SIGNIFICANT_DIGITS)
+            .expect("the bounds are constants that the histogram supports");
+        Self { histogram, clamped: 0 }
+    }
+}
+
+/// Counters of requests. A request is "of the window" if it was *due* in the measured window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Requests of the window with a complete and expected reply.
+    pub completed: u64,
+    /// Requests of the window that began and failed.
+    pub failed: u64,
+    /// Requests of the window that were outstanding when the run ended, before their timeout.
+    pub cut_off: u64,
+    /// Requests of the window that were never written.
+    pub unsent: u64,
+    /// Replies that were complete inside the window, whenever their requests were due.
+    pub replies_in_window: u64,
+    /// Requests of the window whose time from due to reply or failure includes a pause of their load thread.
+    pub in_pauses: u64,
+    /// The shortest time from due to the end of the wait, over all requests of the window without a reply; `u64::MAX` without
+    /// such requests.
+    pub given_up_after_ns_min: u64,
+    /// Completed requests of the window with a reply in several parts, where the last part followed the first one after the
+    /// time of a delayed acknowledgement.
+    pub delayed_rests: u64,
+    /// Connections that failed since the window began.
+    pub connections_lost: u64,
+    /// Bytes of the failed requests that were written.
+    pub failed_bytes_sent: u64,
+    /// Bytes of the failed requests' replies that were received.
+    pub failed_bytes_received: u64,
+}
+
+impl Counts {
+    /// Requests of the window that got no reply: failed, cut off, or never sent.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.failed + self.cut_off + self.unsent
+    }
+
+    /// The client gives up a request without a reply. `waited_ns` is the time since the request was due.
+    pub(crate) fn give_up(&mut self, waited_ns: u64) {
+        self.given_up_after_ns_min = self.given_up_after_ns_min.min(waited_ns);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cut_off += other.cut_off;
+        self.unsent += other.unsent;
+        self.replies_in_window += other.replies_in_window;
+        self.in_pauses += other.in_pauses;
+        self.give_up(other.given_up_after_ns_min);
+        self.delayed_rests += other.delayed_rests;
+        self.connections_lost += other.connections_lost;
+        self.failed_bytes_sent += other.failed_bytes_sent;
+        self.failed_bytes_received += other.failed_bytes_received;
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            completed: 0,
+            failed: 0,
+            cut_off: 0,
+            unsent: 0,
+            replies_in_window: 0,
+            in_pauses: 0,
+            given_up_after_ns_min: u64::MAX,
+            delayed_rests: 0,
+            connections_lost: 0,
+            failed_bytes_sent: 0,
+            failed_bytes_received: 0,
+        }
+    }
+}
+
+/// The recording of one load thread and one interval, or the sum of several.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recording {
+    /// From the moment a request of the window was due to its complete reply.
+    pub response: Latency,
+    /// From the moment a request of the window was written to its complete reply.
+    pub service: Latency,
+    /// How late the generator itself wrote a request of the window; open loop only.
+    pub schedule_lag: Latency,
+    /// From the moment a request of the window was due to the moment it was written.
+    pub due_to_written: Latency,
+    /// From the moment a request of the window was written to the moment the kernel had its reply ready. Only with
+    /// `--kernel-timestamps`, and only for replies that share no read with another reply.
+    pub written_to_ready: Latency,
+    /// From the moment a reply was ready to the moment it was read.
+    pub ready_to_read: Latency,
+    /// From the start of a connection attempt to the connection, over the whole run.
+    pub connect: Latency,
+    /// The requests.
+    pub counts: Counts,
+    /// Failures of requests of the window, and of connections since the window began.
+    pub failures: FailureCounts,
+    /// Failures before the window: of requests that were due before it, and of connections.
+    pub failures_before_window: FailureCounts,
+}
+
+impl Recording {
+    /// Adds another recording.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.response.merge(&other.response);
+        self.service.merge(&other.service);
+        self.schedule_lag.merge(&other.schedule_lag);
+        self.due_to_written.merge(&other.due_to_written);
+        self.written_to_ready.merge(&other.written_to_ready);
+        self.ready_to_read.merge(&other.ready_to_read);
+        self.connect.merge(&other.connect);
+        self.counts.merge(&other.counts);
+        self.failures.merge(&other.failures);
+        self.failures_before_window.merge(&other.failures_before_window);
+    }
+
+    /// Empties the recording and keeps its memory.
+    pub(crate) fn clear(&mut self) {
+        self.response.clear();
+        self.service.clear();
+        self.schedule_lag.clear();
+        self.due_to_written.clear();
+        self.written_to_ready.clear();
+        self.ready_to_read.clear();
+        self.connect.clear();
+        self.counts = Counts::default();
+        self.failures = FailureCounts::default();
+        self.failures_before_window = FailureCounts::default();
+    }
+
+    /// The number of samples over [`LATENCY_NS_MAX`].
+    pub(crate) fn clamped(&self) -> u64 {
+        self.response.clamped()
+            + self.service.clamped()
+            + self.schedule_lag.clamped()
+            + self.connect.clamped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_over_the_range_counts_as_the_longest() {
+        let mut latency = Latency::default();
+        latency.record(0);
+        latency.record(LATENCY_NS_MAX);
+        latency.record(u64::MAX);
+        assert_eq!((latency.histogram().len(), latency.clamped()), (3, 1));
+    }
+
+    #[test]
+    fn a_merge_adds_every_sample_and_a_cleared_recording_is_empty() {
+        let (mut one, mut other) = (Recording::default(), Recording::default());
+        one.response.record(1_000);
+        other.response.record(2_000);
+        other.counts.completed = 3;
+        one.merge(&other);
+        assert_eq!((one.response.histogram().len(), one.counts.completed), (2, 3));
+        one.clear();
+        assert_eq!((one.response.histogram().len(), one.counts), (0, Counts::default()));
+    }
+}

@@ -1,0 +1,386 @@
+//! One load thread: it waits for sockets and timers, and drives its clients.
+
+use std::{
+    mem,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender},
+    },
+    time::Duration,
+};
+
+use common::units::nanoseconds;
+use rustix::{event::epoll::Event, io::Errno};
+
+use crate::{
+    engine::{
+        bench::{Bench, Totals},
+        client::Client,
+        clock::Clock,
+        control::{Control, LoadStart},
+        failure::Failure,
+        notice::{Ended, Notice, Ready},
+        pauses::HEARTBEAT_NS,
+        poller::{EVENTS_MAX, Interest, Poller},
+        probes::WindowUsage,
+        recording::Recording,
+        socket::Target,
+    },
+    load::{
+        plan::Plan,
+        schedule::{Place, Schedule},
+    },
+};
+
+/// The longest wait for replies after an interruption.
+const INTERRUPTED_GRACE: Duration = Duration::from_millis(500);
+/// The event data of the thread's own waker. No client has this place.
+const WAKER: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
+
+/// The input of a load thread.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// The thread's number, from 0.
+    pub thread: usize,
+    /// The plan of the run.
+    pub plan: Arc<Plan>,
+    /// The addresses that the clients connect to.
+    pub targets: Vec<Target>,
+    /// The number of source addresses that the clients use.
+    pub sources: u64,
+    /// The run's clock.
+    pub clock: Clock,
+    /// The conductor's orders.
+    pub control: Arc<Control>,
+    /// The thread's messages to the conductor.
+    pub notices: Sender<Notice>,
+    /// Recordings that can be used again.
+    pub recycled: Receiver<Box<Recording>>,
+}
+
+/// One load thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    task: Task,
+    bench: Bench,
+    clients: Vec<Client>,
+    phase: Phase,
+    /// The index of the interval that is being recorded.
+    interval: usize,
+    usage: WindowUsage,
+    /// Whether the server was gone when the window ended.
+    server_is_gone: bool,
+    /// The conductor knows that the target is not an echo.
+    not_an_echo_reported: bool,
+    /// When a client was last connected.
+    last_connected_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The clients connect. At `until_ns` the thread reports that it is ready.
+    Connecting {
+        until_ns: u64,
+    },
+    /// The thread waits for the start of the load.
+    Ready,
+    WarmUp,
+    Measuring,
+    /// The window is over. The thread awaits replies.
+    Grace {
+        until_ns: u64,
+    },
+}
+
+impl Worker {
+    /// Prepares the thread's clients.
+    ///
+    /// # Errors
+    /// When there are not enough file descriptors.
+    pub(crate) fn new(task: Task) -> Result<Self, Errno> {
+        let plan = &*task.plan;
+        let poller = Poller::new()?;
+        poller.add(task.control.waker(task.thread), WAKER, Interest::Readable)?;
+        let clients = clients(&task);
+        let bench = Bench::new(plan, task.thread, clients.len(), task.targets.clone(), task.clock, poller);
+        let until_ns = bench
+            .now_ns()
+            .saturating_add(bench.connections().first_attempts_ns())
+            .saturating_add(nanoseconds(plan.timeouts.connect));
+        Ok(Self {
+            task,
+            last_connected_ns: bench.now_ns(),
+            bench,
+            clients,
+            phase: Phase::Connecting { until_ns },
+            interval: 0,
+            usage: WindowUsage::default(),
+            server_is_gone: false,
+            not_an_echo_reported: false,
+        })
+    }
+
+    /// Runs to the end of the load, and sends the notices.
+    pub(crate) fn run(mut self) {
+        // A timer is late by its slack, 50 us by default (prctl(2), PR_SET_TIMERSLACK). If the slack cannot be changed,
+        // the report shows the lateness.
+        let _slack = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
+        self.usage = WindowUsage::of_this_thread();
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            self.bench.read_clock();
+            self.connect_next();
+            self.fire_timers();
+            self.update_phase();
+            if self.is_over() {
+                break;
+            }
+            let wait_ns = self.wait_ns();
+            self.bench.wait_begins(wait_ns);
+            self.bench.poller().wait(&mut events, wait_ns);
+            self.bench.wait_ended();
+            for event in &events {
+                self.on_event(*event);
+            }
+        }
+        self.end();
+    }
+
+    #[inline]
+    fn on_event(&mut self, event: Event) {
+        let (data, flags) = (event.data.u64(), event.flags);
+        if data == WAKER {
+            return self.follow_control();
+        }
+        self.clients[data as usize].on_event(flags, &mut self.bench);
+        // A request that is due by now does not wait for the other events.
+        if self.bench.rules().open_loop {
+            self.fire_timers();
+        }
+    }
+
+    #[inline]
+    fn fire_timers(&mut self) {
+        while let Some((place, why)) = self.bench.pop_due_timer() {
+            self.clients[place as usize].on_timer(why, &mut self.bench);
+        }
+    }
+
+    fn connect_next(&mut self) {
+        loop {
+            let now_ns = self.bench.now_ns();
+            let Some(place) = self.bench.connections_mut().pop(now_ns) else { break };
+            self.clients[place as usize].connect(&mut self.bench);
+        }
+    }
+
+    /// Carries out the conductor's orders.
+    fn follow_control(&mut self) {
+        self.bench.read_clock();
+        if let (Some(start), Phase::Connecting { .. } | Phase::Ready) =
+            (self.task.control.load_start(), self.phase)
+        {
+            self.start(start);
+        }
+        if let Some(stop_ns) = self.task.control.stop_ns() {
+            // The window ends now, not earlier: requests that were due since the order have begun, and belong to it.
+            self.bench.end_window_by(stop_ns.max(self.bench.now_ns()));
+        }
+    }
+
+    fn start(&mut self, LoadStart { at_ns, window }: LoadStart) {
+        let plan = self.task.plan.clone();
+        self.bench.load_begins(window);
+        self.phase = Phase::WarmUp;
+        for client in &mut self.clients {
+            let place = Place {
+                client: client.number(),
+                clients: plan.connections,
+                pipeline: plan.pipeline,
+                seed: plan.seed,
+            };
+            client.start(Schedule::new(plan.load, place, at_ns), &mut self.bench);
+        }
+    }
+
+    /// Passes from one phase, and one interval, to the next.
+    fn update_phase(&mut self) {
+        let now_ns = self.bench.now_ns();
+        if let Phase::Connecting { until_ns } = self.phase
+            && (self.bench.connections().are_all_attempted() || now_ns >= until_ns)
+        {
+            self.report_ready();
+        }
+        if self.phase == Phase::WarmUp && now_ns >= self.bench.window().start_ns {
+            self.phase = Phase::Measuring;
+            self.usage.window_started();
+        }
+        if self.phase == Phase::Measuring {
+            while now_ns >= self.next_interval_ns() {
+                self.cut_interval(self.next_interval_ns());
+            }
+            if now_ns >= self.bench.window().end_ns || self.is_done() {
+                self.end_window(now_ns);
+            }
+        }
+        self.check_echo();
+        if self.bench.connections().count() > 0 {
+            self.last_connected_ns = now_ns;
+        }
+    }
+
+    fn report_ready(&mut self) {
+        self.phase = Phase::Ready;
+        let ready = Ready {
+            failures: self.bench.recording().failures_before_window,
+            connected: self.bench.connections().count(),
+            error: self.bench.connections().last_error(),
+        };
+        self.notify(Notice::Ready(ready));
+    }
+
+    /// Reports a target that gives only wrong replies. The warm-up does not count: a server may need it to get ready.
+    fn check_echo(&mut self) {
+        if self.phase == Phase::Measuring
+            && self.bench.last_reply_ns() == 0
+            && self.bench.recording().failures.get(Failure::Mismatch) > 0
+            && !mem::replace(&mut self.not_an_echo_reported, true)
+        {
+            self.notify(Notice::NotAnEcho);
+        }
+    }
+
+    /// Ends the window. Outcomes from now on belong to the tail.
+    fn end_window(&mut self, now_ns: u64) {
+        self.usage.window_ended();
+        self.bench.end_window_by(now_ns);
+        // Clients without a connection keep trying: due requests of the window still have to be sent.
+        let connections = self.bench.connections();
+        self.server_is_gone = connections.count() == 0 && connections.last_error().is_some();
+        self.cut_interval(self.bench.window().end_ns);
+        let timeout = self.task.plan.timeouts.reply;
+        let is_interrupted = self.task.control.stop_ns().is_some();
+        let grace = if is_interrupted { timeout.min(INTERRUPTED_GRACE) } else { timeout };
+        self.phase = Phase::Grace { until_ns: now_ns.saturating_add(nanoseconds(grace)) };
+    }
+
+    /// Whether every request of the planned number has an outcome, or the server has been unreachable for the timeout in a
+    /// run without a duration.
+    fn is_done(&self) -> bool {
+        let disconnected_ns = self.bench.now_ns().saturating_sub(self.last_connected_ns);
+        let is_abandoned =
+            self.task.plan.timing.duration.is_none() && disconnected_ns >= self.bench.rules().timeout_ns;
+        self.bench.is_spent() || is_abandoned
+    }
+
+    /// Whether the thread has nothing more to wait for.
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Connecting { .. } | Phase::Ready => self.bench.window().end_ns != NEVER,
+            Phase::Grace { until_ns } => {
+                self.bench.now_ns() >= until_ns
+                    || self.is_done()
+                    // No client has a connection, or no client has a request to send.
+                    || self.bench.outstanding() == 0
+                        && (self.bench.connections().count() == 0
+                            || !self.clients.iter().any(|client| client.owes(&self.bench)))
+            }
+            Phase::WarmUp | Phase::Measuring => false,
+        }
+    }
+
+    /// When the current interval ends. The last one ends with the window.
+    fn next_interval_ns(&self) -> u64 {
+        let window = self.bench.window();
+        let length_ns = nanoseconds(self.task.plan.measuring.interval);
+        let offset_ns = length_ns.saturating_mul(self.interval as u64 + 1);
+        let end_ns = window.start_ns.saturating_add(offset_ns);
+        if end_ns < window.end_ns { end_ns } else { NEVER }
+    }
+
+    fn cut_interval(&mut self, end_ns: u64) {
+        let empty = self.task.recycled.try_recv().unwrap_or_default();
+        let recording = self.bench.take_recording(empty);
+        self.notify(Notice::Interval { index: self.interval, end_ns, recording });
+        self.interval += 1;
+    }
+
+    /// How long the thread waits for events, in nanoseconds; None without a limit. While the load runs, the limit is a
+    /// heartbeat: so the thread detects its pauses. And the kernel hardly delays the wake-up, which it may do by 0.1% of a
+    /// wait (`select_estimate_accuracy` in fs/select.c).
+    #[inline]
+    fn wait_ns(&self) -> Option<u64> {
+        let phase_ns = match self.phase {
+            Phase::Connecting { until_ns } | Phase::Grace { until_ns } => until_ns,
+            Phase::Ready => NEVER,
+            Phase::WarmUp => self.bench.window().start_ns,
+            Phase::Measuring => self.next_interval_ns().min(self.bench.window().end_ns),
+        };
+        let connect_ns = self.bench.connections().next_ns();
+        let next_ns = self.bench.next_timer_ns().unwrap_or(NEVER).min(phase_ns).min(connect_ns);
+        let wait_ns = next_ns.saturating_sub(self.bench.now_ns());
+        match self.phase {
+            Phase::Connecting { .. } | Phase::Ready => (next_ns != NEVER).then_some(wait_ns),
+            Phase::WarmUp | Phase::Measuring | Phase::Grace { .. } => Some(wait_ns.min(HEARTBEAT_NS)),
+        }
+    }
+
+    /// Ends the clients, and reports to the conductor.
+    fn end(mut self) {
+        let ended_ns = self.bench.read_clock();
+        self.bench.stall_ended();
+        if self.interval == 0 {
+            // Interrupted before the window began: there is one empty interval.
+            self.bench.end_window_by(ended_ns);
+            self.cut_interval(self.bench.window().end_ns);
+        }
+        let retransmissions = self.clients.iter().map(Client::retransmissions).sum();
+        let clients: Vec<_> = self.clients.iter_mut().map(|client| client.finish(&mut self.bench)).collect();
+        if self.task.plan.timing.requests.is_some() && self.is_done() {
+            self.bench.requests_unsent(self.bench.budget(), 0);
+        }
+        let window_ended_ns = self.bench.window().end_ns;
+        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch } = self.bench.into_totals();
+        let ended = Ended {
+            intervals: self.interval,
+            tail,
+            clients,
+            longest_stall,
+            usage: self.usage.in_window(),
+            retransmissions,
+            window_ended_ns,
+            ended_ns,
+            pauses,
+            server_is_gone: self.server_is_gone,
+            last_reply_ns,
+            mismatch,
+        };
+        notify(&self.task.notices, Notice::Ended(Box::new(ended)));
+    }
+
+    fn notify(&self, notice: Notice) {
+        notify(&self.task.notices, notice);
+    }
+}
+
+fn notify(notices: &Sender<Notice>, notice: Notice) {
+    // The conductor no longer listens if it has given up the run.
+    let _given_up = notices.send(notice);
+}
+
+/// The clients of a thread. The clients of a run are spread over the threads, the targets and the source addresses in turn.
+fn clients(task: &Task) -> Vec<Client> {
+    let (plan, targets) = (&*task.plan, task.targets.len());
+    let numbers = (task.thread as u32..plan.connections).step_by(plan.threads);
+    let client = |(place, number): (usize, u32)| {
+        let target = number as usize % targets;
+        let source = match task.targets[target].is_loopback_v4() {
+            true => number as u64 / targets as u64 % task.sources,
+            false => 0,
+        };
+        Client::new(number, place as u32, target as u32, source as u8, plan.pipeline)
+    };
+    numbers.enumerate().map(client).collect()
+}

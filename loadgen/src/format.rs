@@ -1,0 +1,98 @@
+//! The formats of a result: a table, and a file or a folder for each. A format computes nothing.
+
+pub(crate) mod csv;
+pub(crate) mod hdr;
+pub(crate) mod headline;
+pub(crate) mod html;
+pub(crate) mod json;
+pub(crate) mod screen;
+pub(crate) mod text;
+mod words;
+
+use std::io;
+
+use self::screen::Screen;
+use crate::result::{Document, Report};
+
+/// A format of a result. To add one, write its file beside the others and its row in [`FORMATS`].
+#[derive(Debug)]
+pub(crate) struct Format {
+    /// The name that `--format` takes.
+    pub name: &'static str,
+    /// The purpose, for the help text.
+    pub summary: &'static str,
+    /// The endings of its files, in lower case and without the dot.
+    pub endings: &'static [&'static str],
+    /// Every report has at least this size. With less free space, writing one must fail.
+    pub bytes_min: usize,
+    /// Prints a result. Only the formats for people use the screen.
+    pub write: fn(&Document, Screen, &mut dyn io::Write) -> io::Result<()>,
+    /// Prints the results of several runs side by side, each with its name. None if the format holds one result only.
+    pub write_several: Option<WriteSeveral>,
+}
+
+/// Prints the results of several runs side by side, each with its name.
+pub(crate) type WriteSeveral = fn(&[(String, Report)], Screen, &mut dyn io::Write) -> io::Result<()>;
+
+/// Every format. The first is the default.
+pub(crate) static FORMATS: &[Format] = &[
+    Format {
+        name: "text",
+        summary: "for people",
+        endings: &["txt", "text"],
+        bytes_min: 1_000,
+        write: text::write,
+        write_several: Some(text::several::write),
+    },
+    Format {
+        name: json::NAME,
+        summary: "for machines; 'show' reads it",
+        endings: &["json"],
+        bytes_min: 4_000,
+        write: |document, _, out| json::write(document, out),
+        write_several: None,
+    },
+    Format {
+        name: "csv",
+        summary: "for spreadsheets: a row for each interval, and one for the whole",
+        endings: &["csv"],
+        bytes_min: 1_000,
+        write: |document, _, out| csv::write(document, out),
+        write_several: Some(|reports, _, out| csv::write_several(reports, out)),
+    },
+    Format {
+        name: "html",
+        summary: "one page with pictures, for people with a browser",
+        endings: &["html", "htm"],
+        bytes_min: 10_000,
+        write: |document, _, out| html::write(document, out),
+        write_several: None,
+    },
+];
+
+/// The format with this name.
+pub(crate) fn format(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::tests::example;
+
+    #[test]
+    fn a_result_survives_json() {
+        let report = Document::Run(Box::new(example()));
+        let mut text = Vec::new();
+        json::write(&report, &mut text).unwrap();
+        assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), report);
+    }
+
+    #[test]
+    fn each_format_is_found_by_its_name() {
+        for entry in FORMATS {
+            assert_eq!(format(entry.name).unwrap().summary, entry.summary);
+        }
+        assert!(format("nonsense").is_none());
+    }
+}

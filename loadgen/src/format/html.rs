@@ -1,0 +1,60 @@
+//! The report as a page for a browser: one file without scripts and without references to other files.
+
+mod axis;
+mod comparison;
+mod curve;
+mod draw;
+mod figure;
+mod figures;
+mod numbers;
+mod palette;
+mod parts;
+mod plot;
+mod rerun;
+mod run;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::result::Document;
+
+/// The style of the page. The style of the plots is generated from their palette.
+const STYLE: &str = include_str!("html/page.css");
+/// The browser may load nothing for the page; only the style inside it applies.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+/// Prints a result as a page.
+pub(crate) fn write(document: &Document, out: &mut dyn io::Write) -> io::Result<()> {
+    let (title, content) = match document {
+        Document::Run(report) => (run::title(report), run::content(report)),
+        Document::Comparison(comparison) => (comparison::title(comparison), comparison::content(comparison)),
+        Document::Sweep(sweep) => (sweep::title(sweep), sweep::content(sweep)),
+    };
+    let content = html! { (content) (rerun::commands(document)) };
+    out.write_all(page(&title, &content).into_string().as_bytes())
+}
+
+fn page(title: &str, content: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                // Both styles are constants of the program, so they need no escaping.
+                style { (PreEscaped(STYLE)) (PreEscaped(palette::css(draw::UNITS))) }
+            }
+            body {
+                main { (content) }
+            }
+        }
+        "\n"
+    }
+}

@@ -1,0 +1,115 @@
+//! A result as JSON: the contract for machines.
+
+use std::io;
+
+use serde::Deserialize;
+use serde_json::error::Category;
+
+use crate::result::{Document, SCHEMA, comparison::Kind};
+
+/// The name that `--format` takes.
+pub(crate) const NAME: &str = "json";
+
+/// Why a text is not a result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The text is empty.
+    #[error("it is empty")]
+    Empty,
+    /// The text is the beginning of JSON.
+    #[error("it is incomplete: it was not written or copied to its end")]
+    Truncated,
+    /// The text is not JSON.
+    #[error("it is not a JSON document such as 'loadgen run --format json -o FILE' writes one")]
+    NotJson,
+    /// The text is JSON of another program.
+    #[error("it is JSON, but not a result of loadgen such as 'loadgen run --format json -o FILE' writes one")]
+    NoResult,
+    /// The result has another version of the contract.
+    #[error("it has schema {0}; this program reads schema {SCHEMA}")]
+    Schema(u64),
+    /// The result lacks a field that every result has.
+    #[error("it lacks the field '{0}', which every result has: it was edited, or written by another version")]
+    NoField(String),
+    /// The result has a field with an impossible value.
+    #[error("one of its fields has a value that no result has: it was edited, or written by another version")]
+    BadField,
+}
+
+/// The fields that identify the version and the kind of a result.
+#[derive(Deserialize)]
+struct Head {
+    schema: u64,
+    kind: Option<Kind>,
+}
+
+/// Prints a result as one JSON object.
+pub(crate) fn write(document: &Document, out: &mut dyn io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
+    out.write_all(b"\n")
+}
+
+/// Reads a result back.
+///
+/// # Errors
+/// If the text is not a result of this contract.
+pub(crate) fn read(text: &str) -> Result<Document, ReadError> {
+    if text.trim().is_empty() {
+        return Err(ReadError::Empty);
+    }
+    let Head { schema, kind } = serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Eof => ReadError::Truncated,
+        Category::Syntax | Category::Io => ReadError::NotJson,
+        Category::Data => ReadError::NoResult,
+    })?;
+    if schema != u64::from(SCHEMA) {
+        return Err(ReadError::Schema(schema));
+    }
+    let document = match kind {
+        None => serde_json::from_str(text).map(Document::Run),
+        Some(Kind::Comparison) => serde_json::from_str(text).map(Document::Comparison),
+        Some(Kind::Sweep) => serde_json::from_str(text).map(Document::Sweep),
+    };
+    document.map_err(|error| {
+        let message = error.to_string();
+        match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
+            Some((field, _)) => ReadError::NoField(field.to_owned()),
+            None => ReadError::BadField,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::tests::example;
+
+    #[test]
+    fn the_error_of_a_bad_result_does_not_quote_the_parser() {
+        let mut result = Vec::new();
+        write(&Document::Run(Box::new(example())), &mut result).unwrap();
+        let result = String::from_utf8(result).unwrap();
+        let without = result.replace("\"elapsed_s\"", "\"elapsed\"");
+        let bad = result.replace("\"interrupted\": false", "\"interrupted\": \"no\"");
+        let newer = result.replace("\"schema\": 1", "\"schema\": 5000000000");
+        for (text, error) in [
+            ("", ReadError::Empty),
+            ("\n", ReadError::Empty),
+            (&result[..result.len() / 2], ReadError::Truncated),
+            ("verdict    valid", ReadError::NotJson),
+            (&format!("{result}{result}"), ReadError::NotJson),
+            ("[]", ReadError::NoResult),
+            ("{\"a\": 1}", ReadError::NoResult),
+            ("{\"schema\": \"x\"}", ReadError::NoResult),
+            (&newer, ReadError::Schema(5_000_000_000)),
+            ("{\"schema\": 1}", ReadError::NoField("verdict".to_owned())),
+            (&without, ReadError::NoField("elapsed_s".to_owned())),
+            (&bad, ReadError::BadField),
+        ] {
+            assert_eq!(read(text).unwrap_err(), error, "{text}");
+            let message = error.to_string();
+            assert!(!["line", "column", "expected"].iter().any(|word| message.contains(word)), "{message}");
+        }
+        assert!(read(&result).is_ok());
+    }
+}

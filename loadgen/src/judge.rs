@@ -1,0 +1,13 @@
+//! The verdict and the SLOs: whether the numbers of a result deserve trust, and whether they meet the objectives. Pure
+//! functions over results.
+
+pub(crate) mod slo;
+pub(crate) mod verdict;
+
+use crate::{load::slo::Slo, result::Report};
+
+/// Adds the verdict and the outcomes of the SLOs to a report.
+pub(crate) fn complete(report: &mut Report, objectives: &[Slo]) {
+    report.verdict = verdict::judge(report);
+    report.slo = slo::judge(objectives, report);
+}

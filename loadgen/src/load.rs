@@ -1,0 +1,10 @@
+//! The load: its plan, its messages and the schedule of its requests. No socket.
+
+pub(crate) mod limits;
+pub(crate) mod message;
+pub(crate) mod plan;
+pub(crate) mod rate;
+pub(crate) mod request;
+pub(crate) mod schedule;
+pub(crate) mod slo;
+pub(crate) mod start_at;

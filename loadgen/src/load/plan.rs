@@ -1,0 +1,115 @@
+//! The validated plan of a run.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use common::Address;
+
+use crate::load::{message::Messages, schedule::Load, slo::Slo};
+
+/// The plan of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The server under load.
+    pub against: Against,
+    /// Clients, at least 1. They are shared evenly among the targets.
+    pub connections: u32,
+    /// Load threads, from 1 to `connections`.
+    pub threads: usize,
+    /// The rule that makes requests due.
+    pub load: Load,
+    /// The maximum number of outstanding requests per client, at least 1.
+    pub pipeline: usize,
+    /// The seed of all random numbers.
+    pub seed: u64,
+    /// The template of the requests and their replies.
+    pub messages: Messages,
+    /// The file with the message, unless messages are numbered.
+    pub message_file: Option<PathBuf>,
+    /// How clients connect.
+    pub connecting: Connecting,
+    /// When the load begins and ends. At least one of `duration` and `requests` is set.
+    pub timing: Timing,
+    /// How long a client waits.
+    pub timeouts: Timeouts,
+    /// The measurement, and the objectives of the result.
+    pub measuring: Measuring,
+}
+
+/// The server under load.
+#[derive(Clone, Debug)]
+pub(crate) enum Against {
+    /// Running servers, at least one.
+    Targets(Vec<Address>),
+    /// A server that loadgen starts, and ends after the run.
+    OwnServer(OwnServerPlan),
+}
+
+/// A server that loadgen starts.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnServerPlan {
+    /// The name of its concurrency model.
+    pub mode: &'static str,
+    /// Its `--work`.
+    pub work: Option<String>,
+    /// Its `--threads`.
+    pub threads: Option<u64>,
+}
+
+/// How clients connect and reconnect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connecting {
+    /// The maximum number of new connections per second, of all clients together.
+    pub rate_per_s: Option<u64>,
+    /// The number of replies after which a client reconnects.
+    pub requests_per_connection: Option<u64>,
+}
+
+/// When the load begins and ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Timing {
+    /// The wall-clock time at which the load begins. None: as soon as every client has tried to connect.
+    pub start_at: Option<SystemTime>,
+    /// Length of the load before the measured window.
+    pub warmup: Duration,
+    /// Length of the measured window. None: it lasts until `requests` have ended.
+    pub duration: Option<Duration>,
+    /// Number of measured requests, at least 1. None: `duration` alone ends the window.
+    pub requests: Option<u64>,
+}
+
+/// How long a client waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeouts {
+    /// For establishing a connection.
+    pub connect: Duration,
+    /// For a complete reply, from the write of its request.
+    pub reply: Duration,
+    /// For the server's first reply before the run. None: one attempt.
+    pub first_reply: Option<Duration>,
+}
+
+/// The measurement, and the objectives of the result.
+#[derive(Clone, Debug)]
+pub(crate) struct Measuring {
+    /// Length of an interval of the report, and time between two lines of progress.
+    pub interval: Duration,
+    /// Whether the kernel's time stamps of replies are used.
+    pub kernel_timestamps: bool,
+    /// Whether the same load first runs against an echo inside the generator.
+    pub calibrate: bool,
+    /// The objectives of the result.
+    pub slo: Vec<Slo>,
+}
+
+impl Plan {
+    /// The open loop's requests per second; None in a closed loop.
+    pub(crate) fn rate_per_s(&self) -> Option<f64> {
+        match self.load {
+            Load::Open { rate, .. } => Some(rate.per_s()),
+            Load::Closed { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The same load on an echo inside the generator: the floor under a run's latencies.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Latency, Status, Verdict};
+
+/// The same load on an echo inside the generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calibration {
+    /// Whether these numbers are trustworthy.
+    #[serde(default = "valid")]
+    pub verdict: Verdict,
+    /// Replies per second.
+    pub achieved_per_s: f64,
+    /// From due to replied.
+    pub response: Latency,
+    /// From written to replied.
+    pub service: Latency,
+    /// The generator's and the kernel's own share of each percentile of the response time.
+    pub floor: Vec<Floor>,
+}
+
+/// The verdict of older results, which did not judge the calibration.
+fn valid() -> Verdict {
+    Verdict { status: Status::Valid, reasons: Vec::new() }
+}
+
+/// A percentile of the response time with a server that takes no time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Floor {
+    /// The percentile, by its name in [`Latency`]: `p50`, `p99_9`.
+    pub percentile: String,
+    /// The echo's inside the generator.
+    pub floor_ns: Option<u64>,
+    /// The server's.
+    pub response_ns: Option<u64>,
+    /// The floor's share of the response, at most 1. None if the floor is the longer one, as their difference is noise then. None
+    /// in a closed loop: the echo then gets more requests than the server, and the floor is mostly the queue of its own clients.
+    pub share: Option<f64>,
+}

@@ -1,0 +1,114 @@
+//! The plan of a run, as its result states it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::load::{
+    message::Expect,
+    plan::Plan,
+    schedule::{Arrival, Load},
+    start_at,
+};
+
+/// Closed or open loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Loop {
+    /// The next request waits for the last reply.
+    Closed,
+    /// Requests are due at scheduled times, whatever the server does.
+    Open,
+}
+
+/// The plan of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlanSummary {
+    /// The servers' addresses.
+    pub targets: Vec<String>,
+    /// Closed or open loop.
+    pub r#loop: Loop,
+    /// Clients.
+    pub connections: u32,
+    /// Load threads.
+    pub threads: usize,
+    /// The rate of an open loop.
+    pub rate_per_s: Option<f64>,
+    /// The arrival process of an open loop.
+    pub arrival: Option<Arrival>,
+    /// The maximum of outstanding requests per client.
+    pub pipeline: usize,
+    /// The think time of a closed loop.
+    #[serde(default)]
+    pub think_s: Option<f64>,
+    /// The maximum of new connections per second.
+    #[serde(default)]
+    pub connect_rate_per_s: Option<u64>,
+    /// The number of replies after which a client reconnects.
+    #[serde(default)]
+    pub requests_per_connection: Option<u64>,
+    /// Bytes of a message.
+    pub size: usize,
+    /// The file with the message.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// The expected reply.
+    pub expect: Expect,
+    /// The length of the load before the window.
+    pub warmup_s: f64,
+    /// The length of the window. None if only the number of requests limits the run.
+    pub duration_s: Option<f64>,
+    /// The maximum of requests in the window.
+    #[serde(default)]
+    pub requests: Option<u64>,
+    /// The timeout of a connection attempt.
+    pub connect_timeout_s: f64,
+    /// The timeout of a reply.
+    pub timeout_s: f64,
+    /// The length of an interval.
+    pub interval_s: f64,
+    /// The seed of all random numbers.
+    pub seed: u64,
+    /// The kernel was asked when replies were ready to be read.
+    #[serde(default)]
+    pub kernel_timestamps: bool,
+    /// The start time of the load, in milliseconds since 1970 (UTC). None: the load begins when it is ready.
+    #[serde(default)]
+    pub start_at_unix_ms: Option<u64>,
+    /// The SLOs.
+    #[serde(default)]
+    pub slo: Vec<String>,
+}
+
+impl PlanSummary {
+    /// The summary of a plan for these targets.
+    pub(crate) fn of(plan: &Plan, targets: &[String]) -> Self {
+        let (arrival, think) = match plan.load {
+            Load::Open { arrival, .. } => (Some(arrival), None),
+            Load::Closed { think } => (None, Some(think)),
+        };
+        Self {
+            targets: targets.to_vec(),
+            r#loop: if arrival.is_some() { Loop::Open } else { Loop::Closed },
+            connections: plan.connections,
+            threads: plan.threads,
+            rate_per_s: plan.rate_per_s(),
+            arrival,
+            pipeline: plan.pipeline,
+            think_s: think.map(|think| think.as_secs_f64()),
+            connect_rate_per_s: plan.connecting.rate_per_s,
+            requests_per_connection: plan.connecting.requests_per_connection,
+            size: plan.messages.size(),
+            message: plan.message_file.as_ref().map(|path| path.display().to_string()),
+            expect: plan.messages.expect(),
+            warmup_s: plan.timing.warmup.as_secs_f64(),
+            duration_s: plan.timing.duration.map(|duration| duration.as_secs_f64()),
+            requests: plan.timing.requests,
+            connect_timeout_s: plan.timeouts.connect.as_secs_f64(),
+            timeout_s: plan.timeouts.reply.as_secs_f64(),
+            interval_s: plan.measuring.interval.as_secs_f64(),
+            seed: plan.seed,
+            kernel_timestamps: plan.measuring.kernel_timestamps,
+            start_at_unix_ms: plan.timing.start_at.map(start_at::unix_ms),
+            slo: plan.measuring.slo.iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Makes the report of a run from its closed tally.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use common::human::{count, duration_ns, plural, were};
+
+use super::{Tally, per};
+use crate::{
+    engine::{
+        client::Served,
+        failure::{Failure, FailureCounts},
+        pauses::{KEPT_MAX, Pause},
+        probes::{MachineProbe, ThreadProbe},
+        recording::{LATENCY_NS_MAX, Latency},
+    },
+    load::{message::Expect, plan::Plan, start_at},
+    result::{
+        self, Connections, Fairness, Generator, Latencies, Network, Rate, Report, Requests, SCHEMA, Server,
+        Status, Verdict,
+        cost::Cost,
+        fairness,
+        setting::Setting,
+        summary::{self, Unanswered},
+    },
+    subject::server_process::Identity,
+};
+
+impl Tally {
+    /// The report of a closed tally. It is not judged yet.
+    pub(crate) fn into_report(self, plan: &Plan, setting: Setting, interrupted: bool) -> Report {
+        let elapsed_s = self.elapsed_s();
+        let achieved_per_s = self.achieved_per_s(plan, elapsed_s);
+        Report {
+            schema: SCHEMA,
+            verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
+            interrupted,
+            command: None,
+            environment: setting.environment.clone(),
+            started_at_unix_ms: setting.started_at_unix_ms,
+            window_started_at_unix_us: self.window_started_at_unix_us,
+            late_start_ns: self.late_start_ns,
+            elapsed_s,
+            requests: self.requests(plan),
+            rate: Rate { offered_per_s: plan.rate_per_s(), achieved_per_s },
+            errors: errors(&self.total.failures),
+            errors_before_window: errors(&self.total.failures_before_window),
+            connections: self.connections(),
+            first_mismatch: self.mismatch.clone(),
+            response_histogram: summary::bars(self.total.response.histogram()),
+            fairness: self.fairness(achieved_per_s),
+            generator: self.generator(),
+            network: self.network(&setting),
+            server: setting.server.as_ref().and_then(|identity| self.server(identity)),
+            server_ended_early: setting.server.is_some() && self.server_is_gone(),
+            server_gone_at_ns: self.server_gone_at_ns(),
+            slo: Vec::new(),
+            calibration: None,
+            merged: None,
+            notes: self.notes(plan),
+            latency_ns: self.latencies(plan),
+            intervals: self.intervals,
+            tail: self.after_window,
+            plan: setting.plan,
+        }
+    }
+
+    /// The length of the window. It is 0 if an interrupted run ended before the window began.
+    fn elapsed_s(&self) -> f64 {
+        self.window_ended_ns.saturating_sub(self.window.start_ns) as f64 / 1e9
+    }
+
+    /// Replies per second. If the number of requests ends the window, it ends with a reply. Then replies to other requests,
+    /// at the edges of the window, would make the rate too high.
+    fn achieved_per_s(&self, plan: &Plan, elapsed_s: f64) -> f64 {
+        let counts = self.total.counts;
+        let ended_by_requests = plan.timing.requests.is_some() && self.window_ended_ns < self.window.end_ns;
+        if !ended_by_requests {
+            return per(counts.replies_in_window as f64, elapsed_s).unwrap_or(0.0);
+        }
+        let completed = (counts.completed - self.after_window.completed) as f64;
+        // In an open loop, the last request also takes the time until the next one would be due.
+        let scheduled_s = plan.rate_per_s().map_or(0.0, |rate| counts.completed as f64 / rate);
+        per(completed, elapsed_s.max(scheduled_s)).unwrap_or(0.0)
+    }
+
+    fn requests(&self, plan: &Plan) -> Requests {
+        let counts = self.total.counts;
+        let completed_bytes = counts.completed * plan.messages.size() as u64;
+        Requests {
+            due: counts.completed + counts.unanswered(),
+            sent: counts.completed + counts.failed + counts.cut_off,
+            completed: counts.completed,
+            completed_after_window: self.after_window.completed,
+            failed: counts.failed + counts.unsent,
+            unsent: counts.unsent,
+            cut_off: counts.cut_off,
+            replies_in_window: counts.replies_in_window,
+            verified: if plan.messages.expect() == Expect::None { 0 } else { counts.completed },
+            delayed_rests: counts.delayed_rests,
+            bytes_sent: completed_bytes + counts.failed_bytes_sent,
+            bytes_received: completed_bytes + counts.failed_bytes_received,
+        }
+    }
+
+    fn connections(&self) -> Connections {
+        Connections {
+            established: self.total.connect.histogram().len(),
+            lost: self.total.counts.connections_lost,
+        }
+    }
+
+    fn latencies(&self, plan: &Plan) -> Latencies {
+        let open = plan.rate_per_s().is_some();
+        // A unix socket gives no timestamps.
+        let stamped = !self.total.ready_to_read.histogram().is_empty();
+        Latencies {
+            response: summary::distribution(
+                self.total.response.histogram(),
+                Unanswered::of(&self.total.counts),
+            ),
+            successful: summary::latency(&self.total.response),
+            service: summary::latency(&self.total.service),
+            schedule_lag: open.then(|| summary::latency(&self.total.schedule_lag)),
+            connect: summary::latency(&self.total.connect),
+            due_to_written: summary::latency(&self.total.due_to_written),
+            written_to_ready: stamped.then(|| summary::latency(&self.total.written_to_ready)),
+            ready_to_read: stamped.then(|| summary::latency(&self.total.ready_to_read)),
+        }
+    }
+
+    fn fairness(&self, achieved_per_s: f64) -> Fairness {
+        let replies = || self.clients.iter().map(|client| client.replies);
+        let concurrency = |latency: &Latency| {
+            let histogram = latency.histogram();
+            let any = !histogram.is_empty();
+            any.then(|| fairness::effective_concurrency(achieved_per_s, histogram.mean()))
+        };
+        let stall = self.longest_stall.unwrap_or_default();
+        let of = |is: fn(&Served) -> bool| self.clients.iter().filter(|client| is(client)).count() as u64;
+        Fairness {
+            clients: self.clients.len() as u64,
+            asked: of(|client| client.was_owed),
+            starved: of(|client| client.was_owed && client.completed + client.replies == 0),
+            served: replies().filter(|replies| *replies > 0).count() as u64,
+            jain: fairness::jain(replies()),
+            requests_min: replies().min().unwrap_or(0),
+            requests_max: replies().max().unwrap_or(0),
+            longest_silence_ns: self.clients.iter().map(|client| client.silence_ns_max).max().unwrap_or(0),
+            longest_stall_ns: stall.length_ns(),
+            longest_stall_at_ns: (stall.length_ns() > 0).then(|| stall.from_ns - self.window.start_ns),
+            effective_concurrency: concurrency(&self.total.response),
+            service_concurrency: concurrency(&self.total.service),
+            replies_sum: replies().sum(),
+            replies_sum_of_squares: replies().map(|replies| (replies as f64).powi(2)).sum(),
+            replies_hdr: summary::replies(replies()),
+        }
+    }
+
+    fn generator(&self) -> Generator {
+        let cpu_ns = self.cost.map_or(0, |(before, after)| after.generator_cpu_ns - before.generator_cpu_ns);
+        let replies = self.total.counts.replies_in_window as f64;
+        let throttling = self.cost.and_then(|(before, after)| after.quotas.since(&before.quotas));
+        Generator {
+            cpu_s: cpu_ns as f64 / 1e9,
+            cpu_ns_per_request: per(cpu_ns as f64, replies).filter(|_| cpu_ns > 0),
+            busiest_thread_share: self.most_of(|usage| Some(usage.cpu_ns as f64 / 1e9)).unwrap_or(0.0),
+            idle_share_min: self
+                .most_of(|usage| Some((usage.cpu_ns + usage.waited_ns?) as f64 / 1e9))
+                .map(|busy| (1.0 - busy).max(0.0)),
+            cpu_wait_share_max: self.most_of(|usage| Some(usage.waited_ns? as f64 / 1e9)),
+            preemptions_per_s_max: self.most_of(|usage| Some(usage.preemptions? as f64)),
+            steal_share: self
+                .cost
+                .and_then(|(before, after)| after.machine.steal_share_since(&before.machine)),
+            pauses: self.pauses(),
+            cpu_quota: throttling.map(|throttling| throttling.cpus),
+            throttled_share: throttling.map(|throttling| throttling.share),
+            throttled_s: throttling.map(|throttling| throttling.throttled_s),
+            clock_step_ns: self.clock_step_ns,
+        }
+    }
+
+    fn pauses(&self) -> result::Pauses {
+        let mut longest: Vec<_> = self.pauses.iter().flat_map(|thread| &thread.longest).collect();
+        longest.sort_by_key(|pause| Reverse(pause.length_ns()));
+        longest.truncate(KEPT_MAX);
+        let pause = |pause: &&Pause| result::Pause {
+            t_s: pause.from_ns.saturating_sub(self.window.start_ns) as f64 / 1e9,
+            length_ns: pause.length_ns(),
+        };
+        result::Pauses {
+            count: self.pauses.iter().map(|thread| thread.count).sum(),
+            total_ns_max: self.pauses.iter().map(|thread| thread.total_ns).max().unwrap_or(0),
+            requests: self.total.counts.in_pauses,
+            longest: longest.iter().map(pause).collect(),
+        }
+    }
+
+    /// The largest usage of any load thread, per second of its part of the window.
+    fn most_of(&self, of: fn(&ThreadProbe) -> Option<f64>) -> Option<f64> {
+        let each = |(usage, window_s): &(ThreadProbe, f64)| per(of(usage)?, *window_s);
+        self.usages.iter().filter_map(each).reduce(f64::max)
+    }
+
+    fn network(&self, setting: &Setting) -> Option<Network> {
+        let (_, Cost { machine: after, .. }) = self.cost?;
+        let before = setting.machine_at_start;
+        let since = |of: fn(&MachineProbe) -> Option<u64>| Some(of(&after)?.saturating_sub(of(&before)?));
+        Some(Network {
+            client_retransmissions: self.client_retransmissions,
+            retransmissions: since(|machine| machine.retransmissions)?,
+            listen_overflows: since(|machine| machine.listen_overflows)?,
+        })
+    }
+
+    fn server(&self, identity: &Identity) -> Option<Server> {
+        let (before, after) = self.cost?;
+        let (before, after) = (before.server?, after.server?);
+        let replies = self.total.counts.replies_in_window as f64;
+        let cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64;
+        // The counts of threads that ended in the window are lost.
+        let switches = after.context_switches.saturating_sub(before.context_switches) as f64;
+        Some(Server {
+            mode: identity.mode.map(str::to_owned),
+            threads: identity.threads,
+            work: identity.work.clone(),
+            cpu_s: cpu_ns / 1e9,
+            // A time below one step of the clock is unknown.
+            cpu_ns_per_request: per(cpu_ns, replies).filter(|_| cpu_ns > 0.0),
+            rss_bytes: after.rss_bytes,
+            pss_bytes: after.pss_bytes,
+            context_switches_per_request: per(switches, replies),
+        })
+    }
+
+    fn server_is_gone(&self) -> bool {
+        self.cost.is_some_and(|(before, after)| before.server.and(after.server).is_none())
+    }
+
+    /// When the last reply arrived, if every thread had lost the server when its window ended.
+    fn server_gone_at_ns(&self) -> Option<u64> {
+        (self.servers_gone == self.threads).then(|| self.last_reply_ns.saturating_sub(self.window.start_ns))
+    }
+
+    fn notes(&self, plan: &Plan) -> Vec<String> {
+        let closed_loop = plan.rate_per_s().is_none().then(|| result::CLOSED_LOOP.to_owned());
+        let notes = [
+            closed_loop,
+            self.late_start_note(plan),
+            self.clamped_note(),
+            self.timestamps_note(plan),
+            self.early_errors_note(),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+
+    fn late_start_note(&self, plan: &Plan) -> Option<String> {
+        let at = plan.timing.start_at.filter(|_| self.late_start_ns > 0)?;
+        let (at, late) = (start_at::format(at), duration_ns(self.late_start_ns));
+        Some(format!("the load began {late} later than planned ({at})"))
+    }
+
+    fn clamped_note(&self) -> Option<String> {
+        let clamped = Some(self.total.clamped()).filter(|clamped| *clamped > 0)?;
+        let most_s = LATENCY_NS_MAX / 1_000_000_000;
+        let times = plural(clamped, "time");
+        Some(format!("{times} {} longer than {most_s} s, and counted as {most_s} s", were(clamped)))
+    }
+
+    fn timestamps_note(&self, plan: &Plan) -> Option<String> {
+        let stamped = self.total.ready_to_read.histogram().len();
+        let unstamped = self.total.counts.completed - stamped;
+        (plan.measuring.kernel_timestamps && unstamped > 0).then(|| {
+            let replies = plural(unstamped, "reply");
+            format!("the kernel gave no timestamp for {replies}: it gives one for TCP, and for a read with a single reply")
+        })
+    }
+
+    fn early_errors_note(&self) -> Option<String> {
+        let failures = &self.total.failures_before_window;
+        let kinds = Failure::ALL.iter().filter(|(kind, ..)| failures.get(*kind) > 0);
+        let kinds: Vec<_> =
+            kinds.map(|(kind, _, text)| format!("{} x {text}", count(failures.get(*kind)))).collect();
+        (!kinds.is_empty()).then(|| {
+            format!("errors before the window, which no other number includes: {}", kinds.join(", "))
+        })
+    }
+}
+
+/// The count of each kind of failure, by the name of the kind.
+fn errors(failures: &FailureCounts) -> BTreeMap<String, u64> {
+    Failure::ALL.iter().map(|(kind, name, _)| ((*name).to_owned(), failures.get(*kind))).collect()
+}

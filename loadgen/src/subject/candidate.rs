@@ -1,0 +1,240 @@
+//! The servers that `compare` and `sweep` load: loadgen's own ones, other commands, and servers that are already running.
+
+mod shell;
+
+use std::str::FromStr;
+
+use common::Address;
+use server::mode::{MODES, Mode};
+
+use self::shell::ShellSyntax;
+use crate::load::plan::OwnServerPlan;
+
+/// The placeholder of the port in a command.
+pub(crate) const PORT: &str = "{port}";
+
+/// A server that `compare` or `sweep` loads.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The name, which is unique among the candidates.
+    pub name: String,
+    /// How the server is started.
+    pub launch: Launch,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub(crate) enum Launch {
+    /// loadgen's own server.
+    Own(OwnServerPlan),
+    /// Another server, which loadgen starts with a command.
+    Command(ServerCommand),
+    /// A server that is already running. loadgen does not end it.
+    Target(Address),
+}
+
+/// A server that loadgen starts with a command: a name, and words of which at least one contains [`PORT`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerCommand {
+    /// The name.
+    pub name: String,
+    words: Vec<String>,
+}
+
+/// The servers that the command line selects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServerSelection {
+    /// Modes of loadgen's own server, in their order.
+    pub modes: Vec<&'static Mode>,
+    /// The `--work` of loadgen's own servers.
+    pub work: Option<String>,
+    /// The `--threads` of loadgen's own servers.
+    pub server_threads: Option<u64>,
+    /// Servers that loadgen starts with a command, in their order.
+    pub servers: Vec<ServerCommand>,
+    /// Servers that are already running, in their order. If no server at all is given, every mode is selected.
+    pub targets: Vec<Address>,
+}
+
+/// The reason why the selected servers cannot be loaded together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SelectionError {
+    /// Two servers have the same name.
+    #[error("'{0}' is given twice: each server needs its own name")]
+    TwiceNamed(String),
+    /// A command has the name of a mode, so the report would be ambiguous.
+    #[error("'{0}' is a mode of loadgen's own server: give the command another name")]
+    NamedLikeMode(String),
+}
+
+/// The reason why a text is not a [`ServerCommand`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// The name is missing.
+    #[error("the name is missing: write NAME=COMMAND, as in 'mine=./my-server {PORT}'")]
+    NoName,
+    /// The name does not fit into a table.
+    #[error("the name '{0}' must have 1 to 40 printable characters")]
+    BadName(String),
+    /// The command is missing.
+    #[error("the command after '{0}=' is missing: write NAME=COMMAND, as in 'mine=./my-server {PORT}'")]
+    NoCommand(String),
+    /// A quote is not closed.
+    #[error(
+        "a quote in the command of {0} is not closed: quotes and backslashes have the same meaning as in a shell"
+    )]
+    OpenQuote(String),
+    /// It sets a variable, which only a shell does.
+    #[error(
+        "the command of {name} begins with {assignment}, but no shell is used: write env {assignment} ..., or sh -c \
+         '...'"
+    )]
+    Assignment {
+        /// The server's name.
+        name: String,
+        /// The assignment before the command.
+        assignment: String,
+    },
+    /// It contains shell syntax.
+    #[error(
+        "the command of {name} contains {part}, but no shell is used: write sh -c '...', or quote the part \
+         that the server gets unchanged"
+    )]
+    ShellSyntax {
+        /// The server's name.
+        name: String,
+        /// The word with the shell syntax.
+        part: String,
+    },
+    /// The placeholder of the port is missing.
+    #[error(
+        "the command of {0} does not contain {PORT}: write it in place of the port, and loadgen replaces it with a free \
+         one"
+    )]
+    NoPort(String),
+}
+
+impl ServerSelection {
+    /// The selected servers, each with its own name.
+    ///
+    /// # Errors
+    /// When two servers have the same name.
+    pub(crate) fn candidates(&self) -> Result<Vec<Candidate>, SelectionError> {
+        let every = self.modes.is_empty() && self.servers.is_empty() && self.targets.is_empty();
+        let modes = if every { MODES.iter().collect() } else { self.modes.clone() };
+        let own = modes.iter().map(|mode| Candidate {
+            name: mode.name.to_owned(),
+            launch: Launch::Own(OwnServerPlan {
+                mode: mode.name,
+                work: self.work.clone(),
+                threads: self.server_threads,
+            }),
+        });
+        let commands = self
+            .servers
+            .iter()
+            .map(|server| Candidate { name: server.name.clone(), launch: Launch::Command(server.clone()) });
+        let running = self
+            .targets
+            .iter()
+            .map(|target| Candidate { name: target.to_string(), launch: Launch::Target(target.clone()) });
+        let candidates: Vec<_> = own.chain(commands).chain(running).collect();
+        for (place, Candidate { name, launch }) in candidates.iter().enumerate() {
+            if matches!(launch, Launch::Command(_)) && Mode::by_name(name).is_some() {
+                return Err(SelectionError::NamedLikeMode(name.clone()));
+            }
+            if candidates[..place].iter().any(|other| other.name == *name) {
+                return Err(SelectionError::TwiceNamed(name.clone()));
+            }
+        }
+        Ok(candidates)
+    }
+}
+
+impl ServerCommand {
+    /// The words of the command, with this port.
+    pub(crate) fn words_for(&self, port: u16) -> Vec<String> {
+        self.words.iter().map(|word| word.replace(PORT, &port.to_string())).collect()
+    }
+
+    /// The command in shell syntax.
+    pub(crate) fn command_line(&self) -> String {
+        shell_words::join(&self.words)
+    }
+}
+
+impl FromStr for ServerCommand {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, command) = text.split_once('=').ok_or(CommandError::NoName)?;
+        let name = name.trim().to_owned();
+        match name.chars().count() {
+            0 => return Err(CommandError::NoName),
+            1..=40 if !name.contains(char::is_control) => {}
+            _ => return Err(CommandError::BadName(name.escape_default().to_string())),
+        }
+        let Ok(words) = shell_words::split(command) else { return Err(CommandError::OpenQuote(name)) };
+        if words.is_empty() {
+            return Err(CommandError::NoCommand(name));
+        }
+        match shell::find(command, &words) {
+            Some(ShellSyntax::Assignment(assignment)) => {
+                return Err(CommandError::Assignment { name, assignment });
+            }
+            Some(ShellSyntax::Other(part)) => return Err(CommandError::ShellSyntax { name, part }),
+            None => {}
+        }
+        if !words.iter().any(|word| word.contains(PORT)) {
+            return Err(CommandError::NoPort(name));
+        }
+        Ok(Self { name, words })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> ServerCommand {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn quotes_are_read_as_in_a_shell_and_the_port_replaces_each_placeholder() {
+        let command = server("my server = ./serve 'two words' -p{port} {port} a\\ b");
+        assert_eq!(command.name, "my server");
+        assert_eq!(command.words_for(80), ["./serve", "two words", "-p80", "80", "a b"]);
+        assert_eq!(command.command_line(), "./serve 'two words' -p{port} {port} 'a b'");
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_started_is_refused() {
+        let named = "x".to_owned();
+        for (text, error) in [
+            ("serve {port}", CommandError::NoName),
+            ("=serve {port}", CommandError::NoName),
+            ("a\nb=serve {port}", CommandError::BadName("a\\nb".to_owned())),
+            ("x=", CommandError::NoCommand(named.clone())),
+            ("x=serve '{port}", CommandError::OpenQuote(named.clone())),
+            ("x=serve 8080", CommandError::NoPort(named.clone())),
+            (
+                "x=A=1 serve {port}",
+                CommandError::Assignment { name: named.clone(), assignment: "A=1".to_owned() },
+            ),
+            ("x=serve {port} && true", CommandError::ShellSyntax { name: named, part: "&&".to_owned() }),
+        ] {
+            assert_eq!(text.parse::<ServerCommand>().unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_running_server_has_its_address_as_its_name() {
+        let target: Address = "127.0.0.1:80".parse().unwrap();
+        let selection = ServerSelection { targets: vec![target.clone()], ..ServerSelection::default() };
+        let candidates = selection.candidates().unwrap();
+        assert_eq!((candidates.len(), candidates[0].name.as_str()), (1, "127.0.0.1:80"));
+        let twice = ServerSelection { targets: vec![target.clone(), target], ..ServerSelection::default() };
+        assert_eq!(twice.candidates().unwrap_err(), SelectionError::TwiceNamed("127.0.0.1:80".to_owned()));
+    }
+}

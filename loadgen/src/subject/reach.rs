@@ -1,0 +1,108 @@
+//! Finds the targets before the run: resolves names, and waits for servers that are still starting.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::signal::Termination;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{getpeername, getsockname, sockopt},
+};
+
+use crate::engine::{
+    error::RunError,
+    failure::Failure,
+    socket::{Attempt, Target},
+};
+
+/// The time between two attempts to reach a server.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+/// The timeout of one attempt.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Resolves an address. If it stands for several, or if `wait_max` allows the server some time to start, returns the first one
+/// that accepts a connection.
+///
+/// # Errors
+/// When the address does not resolve, the server does not answer in time, or a signal has arrived.
+pub(crate) fn find_target(
+    address: &common::Address,
+    wait_max: Option<Duration>,
+    interrupted: &dyn Fn() -> Option<Termination>,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<Target> {
+    let since = Instant::now();
+    let mut said = false;
+    loop {
+        let reason = match try_to_find(address, wait_max.is_some()) {
+            Ok(target) => return Ok(target),
+            Err(reason) => reason,
+        };
+        if let Some(signal) = interrupted() {
+            return Err(RunError::Interrupted(signal).into());
+        }
+        match wait_max {
+            None => anyhow::bail!("{address} cannot be resolved: {reason}"),
+            Some(wait_max) if since.elapsed() >= wait_max => {
+                let waited = common::units::format_duration(wait_max);
+                return Err(RunError::NoServer { target: address.to_string(), waited, reason }.into());
+            }
+            Some(wait_max) => {
+                if !said {
+                    let most = common::units::format_duration(wait_max);
+                    say(&format!("waiting at most {most} for {address}: {reason}"));
+                    said = true;
+                }
+                thread::sleep(PROBE_PAUSE);
+            }
+        }
+    }
+}
+
+/// One attempt of [`find_target`]. Returns the reason if there is no target yet.
+fn try_to_find(address: &common::Address, must_answer: bool) -> Result<Target, String> {
+    let mut targets = Target::resolve(address).map_err(|error| error.to_string())?;
+    if targets.len() == 1 && !must_answer {
+        return Ok(targets.remove(0));
+    }
+    match probe(&targets) {
+        Ok(target) => Ok(target),
+        // The clients will see the same error, and count it.
+        Err(_) if !must_answer => Ok(targets.remove(0)),
+        Err(error) => Err(Failure::connect_reason(error)),
+    }
+}
+
+/// The first target that accepts a connection.
+fn probe(targets: &[Target]) -> Result<Target, Errno> {
+    let mut last = Errno::CONNREFUSED;
+    for target in targets {
+        match try_connect(target) {
+            Ok(()) => return Ok(target.clone()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn try_connect(target: &Target) -> Result<(), Errno> {
+    let socket = match target.connect(0, false)? {
+        Attempt::Connected(socket) => socket,
+        Attempt::InProgress(socket) => {
+            let timeout = Timespec::try_from(PROBE_TIMEOUT).map_err(|_| Errno::INVAL)?;
+            if poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timeout))? == 0 {
+                return Err(Errno::TIMEDOUT);
+            }
+            sockopt::socket_error(&socket)??;
+            socket
+        }
+    };
+    // Without a listener, a socket may connect to itself (simultaneous open, RFC 9293, 3.5).
+    if target.takes_port() && Some(getsockname(&socket)?) == getpeername(&socket)? {
+        return Err(Errno::CONNREFUSED);
+    }
+    Ok(())
+}

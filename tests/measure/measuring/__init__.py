@@ -1,0 +1,1 @@
+"""The parts of measure.py: subjects, processes, rounds, results, and in `tables` one module for each kind of table."""
