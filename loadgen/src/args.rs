@@ -1,6 +1,7 @@
 //! The syntax of the command line. Each command turns its arguments into a request, and the request into a plan.
 
 pub(crate) mod compare;
+mod dialogue;
 pub(crate) mod load;
 pub(crate) mod merge;
 pub(crate) mod servers;

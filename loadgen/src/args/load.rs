@@ -1,21 +1,16 @@
 //! The arguments that describe the load: of `run`, `compare` and `sweep`.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use common::units::{parse_count, parse_duration, parse_positive_count, parse_positive_duration};
 
 use crate::{
+    args::dialogue::DialogueArgs,
     load::slo::Slo,
     load::{
-        message::{Expect, SIZE_MAX},
         plan::{Against, Connecting, Measuring, Timeouts, Timing},
         rate::{ParseRateError, Rate},
-        request::{Message, PlanError, Request},
+        request::{PlanError, Request},
         schedule::Arrival,
     },
 };
@@ -72,16 +67,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, help_heading = "Load")]
     pub kernel_timestamps: bool,
 
-    /// Size of a message in bytes
-    #[arg(short, long, help_heading = "Messages", value_name = "N", default_value = "64",
-          value_parser = parse_positive_count)]
-    pub size: u64,
-    /// Send the bytes of this file instead of numbered messages
-    #[arg(long, help_heading = "Messages", value_name = "FILE", conflicts_with = "size")]
-    pub message: Option<PathBuf>,
-    /// Expected reply
-    #[arg(long, help_heading = "Messages", value_enum, value_name = "WHAT", default_value = "upper")]
-    pub expect: Expect,
+    /// The requests and replies.
+    #[command(flatten)]
+    pub dialogue: DialogueArgs,
 
     /// Objective for the result, as in 'p99<5ms'; may be repeated. The metrics are pN (any percentile of the response
     /// time), mean, max, errors ('errors<0.1%'), rate ('rate>=20k') and jain ('jain>=0.9')
@@ -113,10 +101,9 @@ impl LoadArgs {
     /// The run against `against` as requested. Flags of `run` alone have their defaults.
     ///
     /// # Errors
-    /// When the message file cannot be read.
+    /// When a file with messages cannot be read.
     pub(crate) fn request(&self, against: Against) -> Result<Request, PlanError> {
         Ok(Request {
-            against,
             connections: self.connections,
             threads: self.threads,
             rate: self.rate,
@@ -124,11 +111,8 @@ impl LoadArgs {
             think: self.think,
             pipeline: self.pipeline,
             seed: self.seed,
-            message: match &self.message {
-                None => Message::Numbered(self.size),
-                Some(path) => Message::File(path.clone(), read_message(path)?.into()),
-            },
-            expect: self.expect,
+            dialogue: self.dialogue.request(&against)?,
+            against,
             connecting: Connecting {
                 rate_per_s: self.connect_rate,
                 requests_per_connection: self.requests_per_connection,
@@ -162,13 +146,4 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 /// Checks the text. The server parses it again.
 fn parse_work(text: &str) -> Result<String, String> {
     text.parse::<server::Work>().map(|_| text.to_owned())
-}
-
-/// Reads at most one byte more than the maximum: then the plan reports that the message is too large.
-fn read_message(path: &Path) -> Result<Vec<u8>, PlanError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| PlanError::UnreadableMessage { path: path.to_owned(), reason: error.to_string() })?;
-    Ok(bytes)
 }

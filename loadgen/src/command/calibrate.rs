@@ -17,10 +17,7 @@ use crate::{
     command::conduct::{self, Finished},
     engine::interruption::Interruption,
     live::progress::{Progress, RunProgress},
-    load::{
-        message::Expect,
-        plan::{Against, Plan},
-    },
+    load::plan::{Against, Plan},
     result::{Calibration, Floor, Latency, Loop, Report, Status},
     subject::{cpus, machine::Machine},
 };
@@ -61,7 +58,7 @@ pub(crate) fn floor(
     // The start time belongs to the run after the calibration.
     plan.timing.start_at = None;
     // This echo answers in upper case, whatever the server does.
-    plan.messages = plan.messages.expecting(Expect::Upper);
+    plan.dialogue = plan.dialogue.with_upper_echo().context("only the load of an echo can be calibrated")?;
     let mut quiet = RunProgress::new(true, plan.measuring.interval, plan.timeouts.reply);
     let Finished { report, .. } =
         conduct::conduct(&Arc::new(plan), machine.clone(), None, interruption, &mut quiet)?;

@@ -100,6 +100,7 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         errors: errors(parts, |report| &report.errors),
         errors_before_window: errors(parts, |report| &report.errors_before_window),
         first_mismatch: parts.iter().find_map(|part| part.report.first_mismatch.clone()),
+        first_unexpected: parts.iter().find_map(|part| part.report.first_unexpected.clone()),
         connections: connections(parts),
         latency_ns,
         response_histogram: summary::bars(&response),

@@ -30,19 +30,19 @@ use crate::{
         window::{Stall, Window},
     },
     load::{
-        message::{Messages, Mismatch},
+        exchange::{Exchange, Mismatch},
         plan::Plan,
     },
 };
 
 /// The state that the clients of one load thread share.
 #[derive(Debug)]
-pub(crate) struct Bench {
+pub(crate) struct Bench<X> {
     clock: ThreadClock,
     poller: Poller,
     rules: Rules,
     targets: Vec<Target>,
-    wire: Wire,
+    wire: Wire<X>,
     timers: Timers,
     window: Window,
     requests: WindowRequests,
@@ -51,8 +51,10 @@ pub(crate) struct Bench {
     recording: Box<Recording>,
     /// The recording of the time after the window.
     tail: Box<Recording>,
-    /// The first wrong reply.
+    /// The first reply that broke the protocol.
     mismatch: Option<Mismatch>,
+    /// The first complete reply that was not expected.
+    unexpected: Option<Mismatch>,
 }
 
 /// The totals of a bench at the end of the load.
@@ -66,14 +68,17 @@ pub(crate) struct Totals {
     pub pauses: Pauses,
     /// When the last reply was complete; 0 without a reply.
     pub last_reply_ns: u64,
-    /// The first wrong reply.
+    /// The first reply that broke the protocol.
     pub mismatch: Option<Mismatch>,
+    /// The first complete reply that was not expected.
+    pub unexpected: Option<Mismatch>,
 }
 
-impl Bench {
+impl<X: Exchange> Bench<X> {
     /// A bench for `clients` clients of thread number `thread`.
     pub(crate) fn new(
         plan: &Plan,
+        exchange: X,
         thread: usize,
         clients: usize,
         targets: Vec<Target>,
@@ -86,7 +91,7 @@ impl Bench {
             poller,
             rules: Rules::new(plan),
             targets,
-            wire: Wire::new(plan),
+            wire: Wire::new(exchange, plan.measuring.kernel_timestamps),
             timers: Timers::default(),
             window: Window::NEVER,
             requests: WindowRequests::new(budget),
@@ -94,6 +99,7 @@ impl Bench {
             recording: Box::default(),
             tail: Box::default(),
             mismatch: None,
+            unexpected: None,
             clock,
         }
     }
@@ -110,9 +116,9 @@ impl Bench {
         &self.poller
     }
 
-    /// The messages and the buffers.
+    /// The exchange and the buffers.
     #[inline]
-    pub(crate) fn wire(&mut self) -> &mut Wire {
+    pub(crate) fn wire(&mut self) -> &mut Wire<X> {
         &mut self.wire
     }
 
@@ -151,7 +157,7 @@ impl Bench {
 }
 
 /// Time.
-impl Bench {
+impl<X: Exchange> Bench<X> {
     /// Reads the clock, and detects whether the thread was paused since the last reading.
     #[inline]
     pub(crate) fn read_clock(&mut self) -> u64 {
@@ -220,7 +226,7 @@ impl Bench {
 }
 
 /// The window and its recordings.
-impl Bench {
+impl<X: Exchange> Bench<X> {
     /// The measured window.
     #[inline]
     pub(crate) fn window(&self) -> Window {
@@ -255,7 +261,7 @@ impl Bench {
 }
 
 /// Requests.
-impl Bench {
+impl<X: Exchange> Bench<X> {
     /// Whether a client may begin a request that is due at `due_ns`.
     #[inline]
     pub(crate) fn admits(&self, due_ns: u64) -> bool {
@@ -314,6 +320,8 @@ impl Bench {
             recording.counts.completed += 1;
             recording.counts.in_pauses += u64::from(in_pause);
             recording.counts.delayed_rests += u64::from(reply.is_rest_delayed);
+            recording.counts.bytes_sent += reply.bytes_sent as u64;
+            recording.counts.bytes_received += reply.bytes_received as u64;
             recording.response.record(now_ns - reply.due_ns);
             recording.service.record(now_ns.saturating_sub(reply.written_ns));
             recording.due_to_written.record(reply.written_ns.saturating_sub(reply.due_ns));
@@ -327,10 +335,30 @@ impl Bench {
     }
 
     /// A reply is wrong. Only the first one of the thread is described.
-    pub(crate) fn reply_differs(&mut self, describe: impl FnOnce(&mut Messages) -> Mismatch) {
+    pub(crate) fn reply_differs(&mut self, describe: impl FnOnce(&mut X) -> Mismatch) {
         if self.mismatch.is_none() {
-            self.mismatch = Some(describe(self.wire.messages()));
+            self.mismatch = Some(describe(self.wire.exchange()));
         }
+    }
+
+    /// A complete reply is not the expected one: its request fails. Only the first one of the thread is described.
+    /// Returns whether the request was due in the window.
+    pub(crate) fn reply_unexpected(
+        &mut self,
+        reply: &Reply,
+        describe: impl FnOnce(&mut X) -> Mismatch,
+    ) -> bool {
+        if self.unexpected.is_none() {
+            self.unexpected = Some(describe(self.wire.exchange()));
+        }
+        let now_ns = self.clock.now_ns();
+        self.requests.replied(now_ns, self.window);
+        let lost = LostRequest {
+            due_ns: reply.due_ns,
+            bytes_sent: reply.bytes_sent,
+            bytes_received: reply.bytes_received,
+        };
+        self.request_failed(Failure::Unexpected, lost)
     }
 
     /// The current stall ends: outstanding requests have failed, or the load is over.
@@ -372,6 +400,7 @@ impl Bench {
             last_reply_ns: self.requests.last_reply_ns(),
             pauses: self.clock.into_pauses(),
             mismatch: self.mismatch,
+            unexpected: self.unexpected,
         }
     }
 
@@ -385,8 +414,8 @@ impl Bench {
         let counts = &mut self.record().counts;
         counts.give_up(waited_ns);
         counts.in_pauses += u64::from(in_pause);
-        counts.failed_bytes_sent += request.bytes_sent as u64;
-        counts.failed_bytes_received += request.bytes_received as u64;
+        counts.bytes_sent += request.bytes_sent as u64;
+        counts.bytes_received += request.bytes_received as u64;
         true
     }
 
@@ -401,7 +430,7 @@ impl Bench {
 }
 
 /// Connections.
-impl Bench {
+impl<X: Exchange> Bench<X> {
     /// A connection attempt has succeeded after `took_ns`.
     pub(crate) fn connection_established(&mut self, took_ns: u64) {
         self.connections.established();

@@ -17,12 +17,12 @@ use self::{
 };
 use crate::{
     engine::{bench::Bench, failure::Failure, socket, timers::Wake},
-    load::schedule::Schedule,
+    load::{exchange::Exchange, schedule::Schedule},
 };
 
 /// One client.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Client<X: Exchange> {
     /// The client's number in the run, which its messages carry.
     number: u32,
     /// The client's place among the clients of its thread.
@@ -30,6 +30,8 @@ pub(crate) struct Client {
     connection: Connection,
     schedule: Schedule,
     requests: Requests,
+    /// The state of the oldest reply, if a part of it has arrived.
+    reading: X::Reading,
     due_armed: bool,
     timeout_armed: bool,
     /// When the client could write again after it could not.
@@ -56,7 +58,7 @@ pub(crate) struct Served {
     pub silence_ns_max: u64,
 }
 
-impl Client {
+impl<X: Exchange> Client<X> {
     /// A client without a connection.
     pub(crate) fn new(number: u32, place: u32, target: u32, source: u8, pipeline: usize) -> Self {
         Self {
@@ -65,6 +67,7 @@ impl Client {
             connection: Connection::new(target, source),
             schedule: Schedule::empty(),
             requests: Requests::new(pipeline),
+            reading: X::Reading::default(),
             due_armed: false,
             timeout_armed: false,
             free_since_ns: 0,
@@ -81,14 +84,14 @@ impl Client {
     }
 
     /// The load begins.
-    pub(crate) fn start(&mut self, schedule: Schedule, bench: &mut Bench) {
+    pub(crate) fn start(&mut self, schedule: Schedule, bench: &mut Bench<X>) {
         self.schedule = schedule;
         self.carry_on(bench, Ok(()));
     }
 
     /// The kernel reports events of the client's socket.
     #[inline]
-    pub(crate) fn on_event(&mut self, flags: EventFlags, bench: &mut Bench) {
+    pub(crate) fn on_event(&mut self, flags: EventFlags, bench: &mut Bench<X>) {
         const ENDED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
         match &self.connection.state {
             State::Up(_) => {
@@ -113,7 +116,7 @@ impl Client {
     }
 
     /// A timer of this client has run out.
-    pub(crate) fn on_timer(&mut self, why: Wake, bench: &mut Bench) {
+    pub(crate) fn on_timer(&mut self, why: Wake, bench: &mut Bench<X>) {
         match why {
             Wake::Due => {
                 self.due_armed = false;
@@ -136,7 +139,7 @@ impl Client {
     }
 
     /// Whether a request that was due before the window's end has not begun.
-    pub(crate) fn owes(&self, bench: &Bench) -> bool {
+    pub(crate) fn owes(&self, bench: &Bench<X>) -> bool {
         self.schedule.peek().is_some_and(|due_ns| bench.admits(due_ns))
     }
 
@@ -146,7 +149,7 @@ impl Client {
     }
 
     /// The run ends now: outstanding requests are cut off, and requests that are due are never sent.
-    pub(crate) fn finish(&mut self, bench: &mut Bench) -> Served {
+    pub(crate) fn finish(&mut self, bench: &mut Bench<X>) -> Served {
         let window = bench.window();
         let end_ns = bench.now_ns().min(window.end_ns);
         if self.owes(bench) {
@@ -171,14 +174,14 @@ impl Client {
 
     /// Ends the handling of any event: writes due requests, or counts the failure and reconnects.
     #[inline]
-    fn carry_on(&mut self, bench: &mut Bench, outcome: Result<(), Failure>) {
+    fn carry_on(&mut self, bench: &mut Bench<X>, outcome: Result<(), Failure>) {
         if let Err(failure) = outcome.and_then(|()| self.write_due(bench)) {
             self.fail(bench, failure);
         }
     }
 
     /// The connection is lost. Every outstanding request fails.
-    fn fail(&mut self, bench: &mut Bench, failure: Failure) {
+    fn fail(&mut self, bench: &mut Bench<X>, failure: Failure) {
         bench.read_clock();
         let others = match failure {
             Failure::Timeout | Failure::Mismatch => Failure::Abandoned,
@@ -198,38 +201,40 @@ impl Client {
     }
 
     /// Counts the outstanding requests as failed, the oldest one as `first`.
-    fn count_failed(&mut self, bench: &mut Bench, first: Failure, others: Failure) {
+    fn count_failed(&mut self, bench: &mut Bench<X>, first: Failure, others: Failure) {
         let outstanding = self.requests.oldest()..self.requests.begun();
         if !outstanding.is_empty() {
             bench.stall_ended();
         }
         for number in outstanding {
             let failure = if number == self.requests.oldest() { first } else { others };
-            let lost = self.requests.lost(number, bench.wire().size());
+            let lost = self.requests.lost(number);
             self.missed += u64::from(bench.request_failed(failure, lost));
             self.schedule.ended(bench.now_ns());
         }
         self.requests.forget();
+        self.reading = X::Reading::default();
     }
 
     /// Counts the outstanding requests as cut off by the end of the run, before their timeout.
-    fn cut_off(&mut self, bench: &mut Bench) {
+    fn cut_off(&mut self, bench: &mut Bench<X>) {
         for number in self.requests.oldest()..self.requests.begun() {
-            let lost = self.requests.lost(number, bench.wire().size());
+            let lost = self.requests.lost(number);
             self.missed += u64::from(bench.request_cut_off(lost));
         }
         self.requests.forget();
+        self.reading = X::Reading::default();
     }
 
     #[inline]
-    fn arm_due(&mut self, bench: &mut Bench, at_ns: u64) {
+    fn arm_due(&mut self, bench: &mut Bench<X>, at_ns: u64) {
         if !mem::replace(&mut self.due_armed, true) {
             bench.wake(at_ns, self.place, Wake::Due);
         }
     }
 
     #[inline]
-    fn arm_timeout(&mut self, bench: &mut Bench, at_ns: u64) {
+    fn arm_timeout(&mut self, bench: &mut Bench<X>, at_ns: u64) {
         if !mem::replace(&mut self.timeout_armed, true) {
             bench.wake(at_ns, self.place, Wake::Timeout);
         }

@@ -21,8 +21,10 @@ pub(crate) enum Failure {
     Closed,
     /// The established connection failed for another reason.
     Broken,
-    /// The reply was wrong.
+    /// The reply broke the protocol, or differs from an echo.
     Mismatch,
+    /// The reply was complete, and not the expected one.
+    Unexpected,
     /// The failure of another request ended the connection.
     Abandoned,
     /// The request was due, and was not sent before the run ended.
@@ -34,7 +36,7 @@ impl Failure {
     pub(crate) const COUNT: usize = Self::ALL.len();
 
     /// Every kind in order, with its name in the report and its text for people.
-    pub(crate) const ALL: [(Failure, &'static str, &'static str); 11] = [
+    pub(crate) const ALL: [(Failure, &'static str, &'static str); 12] = [
         (Failure::ConnectRefused, "connect_refused", "connection refused"),
         (Failure::ConnectTimeout, "connect_timeout", "connection not established in time"),
         (Failure::ConnectOther, "connect_other", "connection could not be made"),
@@ -43,7 +45,8 @@ impl Failure {
         (Failure::Reset, "reset", "connection reset by the server"),
         (Failure::Closed, "closed", "connection closed by the server"),
         (Failure::Broken, "broken", "connection failed in the middle"),
-        (Failure::Mismatch, "mismatch", "reply other than expected"),
+        (Failure::Mismatch, "mismatch", "wrong reply"),
+        (Failure::Unexpected, "unexpected", "complete reply, but not the expected one"),
         (Failure::Abandoned, "abandoned", "given up with a failed connection"),
         (Failure::Unsent, "unsent", "due, but never sent"),
     ];

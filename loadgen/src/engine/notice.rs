@@ -7,7 +7,7 @@ use crate::{
         client::Served, failure::FailureCounts, pauses::Pauses, probes::ThreadProbe, recording::Recording,
         window::Stall,
     },
-    load::message::Mismatch,
+    load::exchange::Mismatch,
 };
 
 /// A message from a load thread to the conductor.
@@ -68,4 +68,6 @@ pub(crate) struct Ended {
     pub last_reply_ns: u64,
     /// The first wrong reply.
     pub mismatch: Option<Mismatch>,
+    /// The first complete reply that was not expected.
+    pub unexpected: Option<Mismatch>,
 }

@@ -96,10 +96,10 @@ pub(crate) struct Counts {
     pub delayed_rests: u64,
     /// Connections that failed since the window began.
     pub connections_lost: u64,
-    /// Bytes of the failed requests that were written.
-    pub failed_bytes_sent: u64,
-    /// Bytes of the failed requests' replies that were received.
-    pub failed_bytes_received: u64,
+    /// Bytes of the requests of the window that were written.
+    pub bytes_sent: u64,
+    /// Bytes of their replies that were received.
+    pub bytes_received: u64,
 }
 
 impl Counts {
@@ -123,8 +123,8 @@ impl Counts {
         self.give_up(other.given_up_after_ns_min);
         self.delayed_rests += other.delayed_rests;
         self.connections_lost += other.connections_lost;
-        self.failed_bytes_sent += other.failed_bytes_sent;
-        self.failed_bytes_received += other.failed_bytes_received;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
     }
 }
 
@@ -140,8 +140,8 @@ impl Default for Counts {
             given_up_after_ns_min: u64::MAX,
             delayed_rests: 0,
             connections_lost: 0,
-            failed_bytes_sent: 0,
-            failed_bytes_received: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
         socket::Target,
     },
     load::{
+        exchange::{Exchange, Visitor},
         plan::Plan,
         schedule::{Place, Schedule},
     },
@@ -60,12 +61,12 @@ pub(crate) struct Task {
     pub recycled: Receiver<Box<Recording>>,
 }
 
-/// One load thread.
+/// One load thread, with one kind of exchange.
 #[derive(Debug)]
-pub(crate) struct Worker {
+struct Worker<X: Exchange> {
     task: Task,
-    bench: Bench,
-    clients: Vec<Client>,
+    bench: Bench<X>,
+    clients: Vec<Client<X>>,
     phase: Phase,
     /// The index of the interval that is being recorded.
     interval: usize,
@@ -94,17 +95,33 @@ enum Phase {
     },
 }
 
-impl Worker {
-    /// Prepares the thread's clients.
-    ///
-    /// # Errors
-    /// When there are not enough file descriptors.
-    pub(crate) fn new(task: Task) -> Result<Self, Errno> {
+/// Prepares a load thread and its clients. The returned function runs to the end of the load, and sends the notices.
+///
+/// # Errors
+/// When there are not enough file descriptors.
+pub(crate) fn prepare(task: Task) -> Result<Box<dyn FnOnce() + Send>, Errno> {
+    struct Prepare(Task);
+
+    impl Visitor for Prepare {
+        type Output = Result<Box<dyn FnOnce() + Send>, Errno>;
+
+        fn visit<X: Exchange>(self, exchange: X) -> Self::Output {
+            let worker = Worker::new(self.0, exchange)?;
+            Ok(Box::new(|| worker.run()))
+        }
+    }
+    let plan = task.plan.clone();
+    plan.dialogue.accept(Prepare(task))
+}
+
+impl<X: Exchange> Worker<X> {
+    fn new(task: Task, exchange: X) -> Result<Self, Errno> {
         let plan = &*task.plan;
         let poller = Poller::new()?;
         poller.add(task.control.waker(task.thread), WAKER, Interest::Readable)?;
         let clients = clients(&task);
-        let bench = Bench::new(plan, task.thread, clients.len(), task.targets.clone(), task.clock, poller);
+        let bench =
+            Bench::new(plan, exchange, task.thread, clients.len(), task.targets.clone(), task.clock, poller);
         let until_ns = bench
             .now_ns()
             .saturating_add(bench.connections().first_attempts_ns())
@@ -122,8 +139,7 @@ impl Worker {
         })
     }
 
-    /// Runs to the end of the load, and sends the notices.
-    pub(crate) fn run(mut self) {
+    fn run(mut self) {
         // A timer is late by its slack, 50 us by default (prctl(2), PR_SET_TIMERSLACK). If the slack cannot be changed,
         // the report shows the lateness.
         let _slack = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
@@ -336,13 +352,14 @@ impl Worker {
             self.bench.end_window_by(ended_ns);
             self.cut_interval(self.bench.window().end_ns);
         }
-        let retransmissions = self.clients.iter().map(Client::retransmissions).sum();
+        let retransmissions = self.clients.iter().map(|client| client.retransmissions()).sum();
         let clients: Vec<_> = self.clients.iter_mut().map(|client| client.finish(&mut self.bench)).collect();
         if self.task.plan.timing.requests.is_some() && self.is_done() {
             self.bench.requests_unsent(self.bench.budget(), 0);
         }
         let window_ended_ns = self.bench.window().end_ns;
-        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch } = self.bench.into_totals();
+        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch, unexpected } =
+            self.bench.into_totals();
         let ended = Ended {
             intervals: self.interval,
             tail,
@@ -356,6 +373,7 @@ impl Worker {
             server_is_gone: self.server_is_gone,
             last_reply_ns,
             mismatch,
+            unexpected,
         };
         notify(&self.task.notices, Notice::Ended(Box::new(ended)));
     }
@@ -371,7 +389,7 @@ fn notify(notices: &Sender<Notice>, notice: Notice) {
 }
 
 /// The clients of a thread. The clients of a run are spread over the threads, the targets and the source addresses in turn.
-fn clients(task: &Task) -> Vec<Client> {
+fn clients<X: Exchange>(task: &Task) -> Vec<Client<X>> {
     let (plan, targets) = (&*task.plan, task.targets.len());
     let numbers = (task.thread as u32..plan.connections).step_by(plan.threads);
     let client = |(place, number): (usize, u32)| {

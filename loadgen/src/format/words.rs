@@ -3,7 +3,11 @@
 use common::human::{duration_ns, failed_ns, plural, rate};
 
 use crate::{
-    load::{message::Expect, schedule::Arrival},
+    load::{
+        expect::Expect,
+        protocol::{Protocol, echo::Echo},
+        schedule::Arrival,
+    },
     result::{Environment, FailedTail, PlanSummary, Server, Status},
 };
 
@@ -70,13 +74,23 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
 /// The message that the clients send, and the reply that they expect.
 pub(crate) fn message(plan: &PlanSummary) -> String {
     let size = plural(plan.size as u64, "byte");
-    let source = plan.message.as_ref().map_or(String::new(), |path| format!(" from {path}"));
-    let expected = match plan.expect {
-        Expect::Upper => "the same in upper case",
-        Expect::Echo => "the same",
-        Expect::None => "as many bytes, unchecked",
+    let is_echo = plan.protocol == Echo::NAME;
+    let source = plan.message.as_ref().or(plan.messages_file.as_ref()).map(|path| format!(" from {path}"));
+    let source = source.unwrap_or_else(|| match plan.messages.as_slice() {
+        [] => String::new(),
+        [one] => format!(" ({one})"),
+        [first, ..] => format!(" ({first} and {} more)", plan.messages.len() - 1),
+    });
+    let expected = match &plan.expect {
+        Expect::Upper => "the same in upper case".to_owned(),
+        Expect::Echo => "the same".to_owned(),
+        Expect::None if is_echo => "as many bytes, unchecked".to_owned(),
+        Expect::None => "any".to_owned(),
+        Expect::NoError => "no error".to_owned(),
+        expect => expect.to_string(),
     };
-    format!("{size}{source}; expected reply: {expected}")
+    let protocol = if is_echo { String::new() } else { format!("{}: ", plan.protocol) };
+    format!("{protocol}{size}{source}; expected reply: {expected}")
 }
 
 /// The server that loadgen started: mode, threads, work. None for other servers.

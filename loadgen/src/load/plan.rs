@@ -1,13 +1,10 @@
 //! The validated plan of a run.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use common::Address;
 
-use crate::load::{message::Messages, schedule::Load, slo::Slo};
+use crate::load::{dialogue::Dialogue, schedule::Load, slo::Slo};
 
 /// The plan of a run.
 #[derive(Clone, Debug)]
@@ -24,10 +21,8 @@ pub(crate) struct Plan {
     pub pipeline: usize,
     /// The seed of all random numbers.
     pub seed: u64,
-    /// The template of the requests and their replies.
-    pub messages: Messages,
-    /// The file with the message, unless messages are numbered.
-    pub message_file: Option<PathBuf>,
+    /// The requests, and the check of their replies.
+    pub dialogue: Dialogue,
     /// How clients connect.
     pub connecting: Connecting,
     /// When the load begins and ends. At least one of `duration` and `requests` is set.

@@ -2,14 +2,38 @@
 //!
 //! A protocol is one file, and one row in the table at the end of this module.
 
+mod framing;
+
 use std::fmt;
+
+pub(crate) use self::framing::Framing;
 
 use crate::load::template::Template;
 
 /// A protocol in which a server answers requests in order.
 pub(crate) trait Protocol: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Its name on the command line.
+    const NAME: &'static str;
+    /// What its replies are, in a few words.
+    const SUMMARY: &'static str;
+    /// The reply that is expected by default, as in `--expect`.
+    const EXPECT: &'static str;
+    /// A text of `--message`, as an example.
+    const EXAMPLE: &'static str;
+    /// The flags of [`Framing`] that it takes.
+    const FLAGS: &'static [&'static str] = &[];
+
     /// What is known of a reply that is not complete. The default is the state before its first byte.
-    type Reading: Default + fmt::Debug;
+    type Reading: Default + fmt::Debug + Send;
+
+    /// [`Asked::request_bytes`] is set: the reply is as long as its request.
+    const REPLY_HAS_THE_LENGTH_OF_ITS_REQUEST: bool = false;
+
+    /// The protocol with these settings.
+    ///
+    /// # Errors
+    /// A wrong setting, and what is possible.
+    fn new(framing: &Framing) -> Result<Self, String>;
 
     /// Makes the request with this text, which may have fields: adds what the protocol needs around it.
     ///
@@ -40,6 +64,8 @@ pub(crate) trait Protocol: Clone + fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Asked {
     /// The reply has a head and no body (HTTP's HEAD).
     pub head_only: bool,
+    /// The bytes of the request, if the protocol asks for it; else 0.
+    pub request_bytes: usize,
 }
 
 /// How far a reply has come.
@@ -80,4 +106,88 @@ pub(crate) struct Malformed {
     pub offset: usize,
     /// What was expected there, as in "a length in decimal digits".
     pub expected: &'static str,
+}
+
+/// Something that is done with whatever protocol a load has.
+pub(crate) trait ProtocolVisitor {
+    /// Its result.
+    type Output;
+
+    /// Does it with this protocol.
+    fn visit<P: Protocol>(self, protocol: P) -> Self::Output;
+}
+
+/// A row of the table of protocols.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// [`Protocol::NAME`].
+    pub name: &'static str,
+    /// [`Protocol::SUMMARY`].
+    pub summary: &'static str,
+    /// [`Protocol::EXPECT`].
+    pub expect: &'static str,
+    /// [`Protocol::EXAMPLE`].
+    pub example: &'static str,
+    /// [`Protocol::FLAGS`].
+    flags: &'static [&'static str],
+    new: fn(&Framing) -> Result<AnyProtocol, String>,
+}
+
+impl Row {
+    /// The protocol with these settings.
+    ///
+    /// # Errors
+    /// A wrong setting, or one of another protocol.
+    pub(crate) fn make(&self, framing: &Framing) -> Result<AnyProtocol, String> {
+        let Some(foreign) = framing.given().find(|flag| !self.flags.contains(flag)) else {
+            return (self.new)(framing);
+        };
+        let owner =
+            PROTOCOLS.iter().find(|row| row.flags.contains(&foreign)).map_or("another", |row| row.name);
+        Err(format!("{foreign} is a setting of --protocol {owner}: remove it, or use that protocol"))
+    }
+}
+
+/// The row with this name, which is one of the table.
+pub(crate) fn row(name: &str) -> &'static Row {
+    PROTOCOLS.iter().find(|row| row.name == name).expect("the name is one of the table")
+}
+
+macro_rules! protocols {
+    ($($module:ident: $Protocol:ident,)*) => {
+        $(pub(crate) mod $module;)*
+
+        /// A protocol of the table.
+        #[derive(Clone, Debug)]
+        pub(crate) enum AnyProtocol {
+            $(#[doc = concat!("See [`", stringify!($module), "`].")] $Protocol($module::$Protocol),)*
+        }
+
+        impl AnyProtocol {
+            /// Calls the visitor with the protocol.
+            pub(crate) fn accept<V: ProtocolVisitor>(&self, visitor: V) -> V::Output {
+                match self {
+                    $(Self::$Protocol(protocol) => visitor.visit(protocol.clone()),)*
+                }
+            }
+        }
+
+        /// The protocols.
+        pub(crate) static PROTOCOLS: &[Row] = &[
+            $(Row {
+                name: $module::$Protocol::NAME,
+                summary: $module::$Protocol::SUMMARY,
+                expect: $module::$Protocol::EXPECT,
+                example: $module::$Protocol::EXAMPLE,
+                flags: $module::$Protocol::FLAGS,
+                new: |framing| $module::$Protocol::new(framing).map(AnyProtocol::$Protocol),
+            },)*
+        ];
+    };
+}
+
+// The table. A row is the name of the file, and the type in it.
+protocols! {
+    echo: Echo,
+    line: Line,
 }

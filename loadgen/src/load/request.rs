@@ -1,11 +1,11 @@
 //! A run as the user requests it, and its validation.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use common::Address;
 
 use crate::load::{
-    message::{Expect, Messages, SIZE_MAX},
+    dialogue::{Dialogue, DialogueError, DialogueRequest},
     plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
     rate::Rate,
     schedule::{Arrival, Load},
@@ -20,6 +20,8 @@ pub(crate) const THREADS_MAX: u64 = 1024;
 /// The shortest interval. The conductor merges histograms at the end of each interval, and that must not disturb the load.
 pub(crate) const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
+/// The protocols whose replies an echo can give.
+const ECHOED: [&str; 2] = ["echo", "line"];
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A run as the user requests it. [`Request::plan`] sets the defaults of absent values.
@@ -41,10 +43,8 @@ pub(crate) struct Request {
     pub pipeline: u64,
     /// See [`Plan::seed`].
     pub seed: u64,
-    /// The content of the requests.
-    pub message: Message,
-    /// The expected replies.
-    pub expect: Expect,
+    /// The requests, and the expected replies.
+    pub dialogue: DialogueRequest,
     /// See [`Plan::connecting`].
     pub connecting: Connecting,
     /// See [`Plan::timing`].
@@ -53,15 +53,6 @@ pub(crate) struct Request {
     pub timeouts: Timeouts,
     /// See [`Plan::measuring`].
     pub measuring: Measuring,
-}
-
-/// The content of the requests.
-#[derive(Clone, Debug)]
-pub(crate) enum Message {
-    /// Numbered messages of this size in bytes.
-    Numbered(u64),
-    /// The bytes of this file.
-    File(PathBuf, Arc<[u8]>),
 }
 
 /// Why a request is invalid.
@@ -108,17 +99,20 @@ pub(crate) enum PlanError {
     /// The flags or variables of the own server are invalid.
     #[error("loadgen's own server rejects its flags or SERVER_* variables: {0}")]
     OwnServer(String),
-    /// The message file cannot be read.
-    #[error("--message {} cannot be read: {reason}", path.display())]
+    /// The requests and replies make no sense.
+    #[error(transparent)]
+    Dialogue(#[from] DialogueError),
+    /// A file with messages cannot be read.
+    #[error("{flag} cannot be read: {reason}")]
     UnreadableMessage {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
+        /// The flag and the file.
+        flag: String,
+        /// The error of the system, or the wrong line.
         reason: String,
     },
-    /// The message file is empty.
-    #[error("--message {0} is empty: a message needs at least one byte")]
-    EmptyMessage(PathBuf),
+    /// The own server is an echo.
+    #[error("loadgen's own server is an echo and does not speak {0}: give the TARGET of a server that does")]
+    OwnServerProtocol(&'static str),
 }
 
 impl Request {
@@ -132,7 +126,11 @@ impl Request {
         }
         let load = load(&self)?;
         let connections = at_most("--connections", self.connections, CONNECTIONS_MAX)?;
-        let messages = messages(&self.message, self.expect)?;
+        let clients = u32::try_from(connections).expect("the maximum number of clients fits");
+        if matches!(self.against, Against::OwnServer(_)) && !ECHOED.contains(&self.dialogue.protocol) {
+            return Err(PlanError::OwnServerProtocol(self.dialogue.protocol));
+        }
+        let dialogue = Dialogue::new(self.dialogue, self.seed, clients)?;
         if self.measuring.interval < INTERVAL_MIN {
             return Err(PlanError::ShortInterval);
         }
@@ -144,16 +142,12 @@ impl Request {
         }
         Ok(Plan {
             against: self.against,
-            connections: u32::try_from(connections).expect("the maximum number of clients fits"),
+            connections: clients,
             threads,
             load,
             pipeline,
             seed: self.seed,
-            messages,
-            message_file: match self.message {
-                Message::Numbered(_) => None,
-                Message::File(path, _) => Some(path),
-            },
+            dialogue,
             connecting: self.connecting,
             timing,
             timeouts: self.timeouts,
@@ -195,20 +189,6 @@ fn threads(requested: Option<u64>, connections: u64, cpus: usize) -> Result<usiz
     Ok(threads as usize)
 }
 
-fn messages(message: &Message, expect: Expect) -> Result<Messages, PlanError> {
-    match message {
-        Message::Numbered(size) => {
-            let size = at_most("--size", *size, SIZE_MAX as u64)?;
-            Ok(Messages::numbered(size as usize, expect))
-        }
-        Message::File(path, bytes) if bytes.is_empty() => Err(PlanError::EmptyMessage(path.clone())),
-        Message::File(_, bytes) => {
-            at_most("--message's size", bytes.len() as u64, SIZE_MAX as u64)?;
-            Ok(Messages::fixed(bytes, expect))
-        }
-    }
-}
-
 fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
     if given > max { Err(PlanError::TooMuch { flag, given, max }) } else { Ok(given) }
 }
@@ -216,6 +196,7 @@ fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::load::{dialogue::Content, protocol::Framing};
 
     pub(crate) fn request() -> Request {
         Request {
@@ -227,8 +208,13 @@ pub(crate) mod tests {
             think: None,
             pipeline: 1,
             seed: 1,
-            message: Message::Numbered(64),
-            expect: Expect::Upper,
+            dialogue: DialogueRequest {
+                protocol: "echo",
+                framing: Framing::default(),
+                content: Content::Numbered(64),
+                expect: None,
+                reply_bytes_max: 1 << 20,
+            },
             connecting: Connecting::default(),
             timing: Timing { start_at: None, warmup: Duration::ZERO, duration: None, requests: None },
             timeouts: Timeouts {
@@ -251,7 +237,7 @@ pub(crate) mod tests {
         let ms = Duration::from_millis(1);
         let nowhere: Address = "localhost:0".parse().unwrap();
         let (fast, slow) = (Rate::per_second(1_000_000_001), "0.5/h".parse().unwrap());
-        let empty = Message::File(PathBuf::from("x"), Arc::from([]));
+        let foreign = DialogueRequest { protocol: "line", ..request().dialogue };
         let short = Measuring { interval: ms, ..request().measuring };
         for (request, error) in [
             (Request { think: second, rate: Some(Rate::MIN), ..request() }, PlanError::ThinkInOpenLoop),
@@ -271,7 +257,10 @@ pub(crate) mod tests {
                 PlanError::PortZero(nowhere),
             ),
             (Request { measuring: short, ..request() }, PlanError::ShortInterval),
-            (Request { message: empty, ..request() }, PlanError::EmptyMessage("x".into())),
+            (
+                Request { dialogue: foreign, ..request() },
+                DialogueError::NoMessage("line", "hello {client}").into(),
+            ),
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);
         }

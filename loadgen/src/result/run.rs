@@ -31,7 +31,7 @@ pub(crate) use self::{
     slo::SloOutcome,
     verdict::{Reason, Status, Verdict},
 };
-use crate::load::message::Mismatch;
+use crate::load::exchange::Mismatch;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,9 +71,12 @@ pub(crate) struct Report {
     /// Failures by kind before the window: of requests of the warm-up, and of connections. No other number includes them.
     #[serde(default)]
     pub errors_before_window: BTreeMap<String, u64>,
-    /// The first wrong reply.
+    /// The first reply that broke the protocol, or differed from an echo.
     #[serde(default)]
     pub first_mismatch: Option<Mismatch>,
+    /// The first complete reply that was not the expected one.
+    #[serde(default)]
+    pub first_unexpected: Option<Mismatch>,
     /// The connections.
     #[serde(default)]
     pub connections: Connections,

@@ -20,7 +20,7 @@ use crate::{
         recording::Recording,
         window::{Stall, Window},
     },
-    load::{message::Mismatch, plan::Plan},
+    load::{exchange::Mismatch, plan::Plan},
     result::{
         Interval, Tail,
         cost::Cost,
@@ -62,6 +62,7 @@ pub(crate) struct Tally {
     /// When the last reply to any thread was complete.
     last_reply_ns: u64,
     mismatch: Option<Mismatch>,
+    unexpected: Option<Mismatch>,
     /// The resources used until the start and until the end of the window.
     cost: Option<(Cost, Cost)>,
 }
@@ -101,6 +102,7 @@ impl Tally {
             servers_gone: 0,
             last_reply_ns: 0,
             mismatch: None,
+            unexpected: None,
             cost: None,
         }
     }
@@ -133,6 +135,7 @@ impl Tally {
         self.servers_gone += usize::from(ended.server_is_gone);
         self.last_reply_ns = self.last_reply_ns.max(ended.last_reply_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
+        self.unexpected = self.unexpected.take().or(ended.unexpected);
     }
 
     /// Sets the wall-clock time of the window's start, and the smallest step of the run's own clock.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     engine::{failure::Failure, recording},
-    load::{message::Expect, schedule::Arrival},
+    load::{expect::Expect, schedule::Arrival},
     result::summary,
     subject::cpus::Division,
 };
@@ -32,8 +32,11 @@ pub(crate) fn example() -> Report {
             think_s: None,
             connect_rate_per_s: None,
             requests_per_connection: None,
+            protocol: "echo".to_owned(),
             size: 64,
             message: None,
+            messages: Vec::new(),
+            messages_file: None,
             expect: Expect::Upper,
             warmup_s: 1.0,
             duration_s: Some(2.0),
@@ -76,6 +79,7 @@ pub(crate) fn example() -> Report {
         errors: Failure::ALL.iter().map(|(_, name, _)| ((*name).to_owned(), 0)).collect(),
         errors_before_window: BTreeMap::new(),
         first_mismatch: None,
+        first_unexpected: None,
         response_histogram: summary::bars(response.histogram()),
         connections: Connections { established: 50, lost: 0 },
         latency_ns: Latencies {

@@ -16,8 +16,10 @@ use crate::{
         interruption::Interruption,
     },
     load::{
-        message::{Expect, Messages},
+        exchange::{Awaited, Exchange, Heard, Visitor},
+        expect::Expect,
         plan::Plan,
+        protocol::{Protocol, echo::Echo},
     },
     subject::server_process::{START_TIMEOUT, ServerProcess},
 };
@@ -88,7 +90,7 @@ fn failed(problem: Problem, reason: String, server: &ServerProcess) -> anyhow::E
     StartError { problem, reason, output: server.last_lines() }.into()
 }
 
-/// Sends one request of the plan, and checks the reply.
+/// Sends the first request of the plan, and checks the reply.
 fn ask(address: SocketAddr, plan: &Plan, give_up: &(dyn Fn() -> bool + Sync)) -> Answer {
     let stream = match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
         // Without a listener, a socket may connect to itself (simultaneous open, RFC 9293, 3.5).
@@ -98,90 +100,106 @@ fn ask(address: SocketAddr, plan: &Plan, give_up: &(dyn Fn() -> bool + Sync)) ->
         Ok(stream) => stream,
         Err(error) => return Answer::NotYet(NotYet::Unreachable(error.to_string())),
     };
-    let mut exchange = Exchange::of(plan, give_up);
-    exchange
-        .make(&stream)
-        .unwrap_or_else(|error| Answer::NotYet(NotYet::Closed(exchange.wrong(&format!("an error: {error}")))))
+    plan.dialogue.accept(Ask { stream, expected: expected(plan), timeout: plan.timeouts.reply, give_up })
+}
+
+/// The expected first reply, for people.
+fn expected(plan: &Plan) -> String {
+    let dialogue = &plan.dialogue;
+    match (dialogue.protocol, &dialogue.expect) {
+        (Echo::NAME, Expect::Upper) => format!("{} in upper case", bytes(dialogue.size())),
+        (Echo::NAME, Expect::Echo | Expect::None) => bytes(dialogue.size()),
+        (protocol, expect) => format!("a reply of --protocol {protocol} (--expect {expect})"),
+    }
 }
 
 /// One request and its reply.
-struct Exchange<'a> {
-    messages: Messages,
-    /// The expected reply, for people.
+struct Ask<'a> {
+    stream: TcpStream,
     expected: String,
     timeout: Duration,
     give_up: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl<'a> Exchange<'a> {
-    fn of(plan: &Plan, give_up: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        let mut messages = plan.messages.clone();
-        let size = bytes(messages.size());
-        let expected = match messages.expect() {
-            Expect::None => size,
-            Expect::Upper | Expect::Echo => {
-                format!("{size}, \"{}\"", messages.describe(0, 0, 0, b"").expected)
-            }
-        };
-        Self { messages, expected, timeout: plan.timeouts.reply, give_up }
-    }
+impl Visitor for Ask<'_> {
+    type Output = Answer;
 
-    fn make(&mut self, stream: &TcpStream) -> io::Result<Answer> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SLICE))?;
-        stream.set_write_timeout(Some(self.timeout))?;
-        let request = self.messages.request(0, 0).to_vec();
+    fn visit<X: Exchange>(self, exchange: X) -> Answer {
+        self.make(exchange)
+            .unwrap_or_else(|error| Answer::NotYet(NotYet::Closed(self.wrong(&format!("an error: {error}")))))
+    }
+}
+
+impl Ask<'_> {
+    fn make<X: Exchange>(&self, mut exchange: X) -> io::Result<Answer> {
+        self.stream.set_nodelay(true)?;
+        self.stream.set_read_timeout(Some(SLICE))?;
+        self.stream.set_write_timeout(Some(self.timeout))?;
+        let request = exchange.request(0, 0).to_vec();
         thread::scope(|scope| {
             // The server may send parts of a large reply before it has received the whole request.
-            scope.spawn(move || {
-                let mut stream = stream;
-                let _reader_sees_it = stream.write_all(&request);
+            scope.spawn(|| {
+                let _reader_sees_it = (&self.stream).write_all(&request);
             });
-            let answer = self.receive(stream);
+            let answer = self.receive(exchange);
             // Ends the writer together with the reader.
-            let _closed_already = stream.shutdown(Shutdown::Both);
+            let _closed_already = self.stream.shutdown(Shutdown::Both);
             answer
         })
     }
 
-    fn receive(&mut self, mut stream: &TcpStream) -> io::Result<Answer> {
-        let size = self.messages.size();
-        let (deadline, mut received, mut part) = (Instant::now() + self.timeout, 0, vec![0; 64 * 1024]);
-        while received < size {
-            match stream.read(&mut part) {
-                Ok(0) => {
-                    let got = format!("the end of the stream after {}", bytes(received));
-                    return Ok(Answer::NotYet(NotYet::Closed(self.wrong(&got))));
-                }
-                Ok(length) if received + length > size => {
-                    let got = format!("at least {}", bytes(received + length));
-                    return Ok(Answer::Wrong(self.wrong(&got)));
-                }
-                Ok(length) => {
-                    if let Err(offset) = self.messages.check(0, 0, received, &part[..length]) {
-                        let seen = self.messages.describe(0, 0, offset, &part[offset - received..length]);
-                        let (expected, got) = (seen.expected, seen.got);
-                        return Ok(Answer::Wrong(format!(
-                            "expected \"{expected}\" at byte {offset} of the reply, got \
-                         \"{got}\"; --expect sets the expected reply"
-                        )));
-                    }
-                    received += length;
-                }
+    fn receive<X: Exchange>(&self, mut exchange: X) -> io::Result<Answer> {
+        let (deadline, mut part) = (Instant::now() + self.timeout, vec![0; 64 * 1024]);
+        let mut reading = X::Reading::default();
+        let mut awaited = Awaited { client: 0, request: 0, offset: 0, written: usize::MAX };
+        loop {
+            let length = match (&self.stream).read(&mut part) {
+                Ok(length) => length,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if (self.give_up)() {
                         return Err(error);
                     }
                     if Instant::now() >= deadline {
-                        let got = format!("{} within {}", bytes(received), format_duration(self.timeout));
-                        return Ok(Answer::Wrong(self.wrong(&got)));
+                        let (got, limit) = (bytes(awaited.offset), format_duration(self.timeout));
+                        return Ok(Answer::Wrong(self.wrong(&format!("{got} within {limit}"))));
                     }
+                    continue;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
+            };
+            let piece = &part[..length];
+            let heard = match length {
+                0 => match exchange.end_of_stream(&mut reading, awaited) {
+                    Some(end) => Ok(Heard::Complete(end)),
+                    None => {
+                        let got = format!("the end of the stream after {}", bytes(awaited.offset));
+                        return Ok(Answer::NotYet(NotYet::Closed(self.wrong(&got))));
+                    }
+                },
+                _ => exchange.read(&mut reading, awaited, piece),
+            };
+            match heard {
+                Ok(Heard::Partial) => awaited.offset += length,
+                Ok(Heard::Complete(end)) if end.length < length => {
+                    let got = format!("at least {}", bytes(awaited.offset + length));
+                    return Ok(Answer::Wrong(self.wrong(&got)));
+                }
+                Ok(Heard::Complete(end)) if end.is_expected => return Ok(Answer::Right),
+                Ok(Heard::Complete(_)) => {
+                    let seen = exchange.describe_unexpected(&reading, awaited, piece);
+                    return Ok(Answer::Wrong(self.wrong(&format!("\"{}\"", seen.got))));
+                }
+                Err(wrong) => {
+                    let seen = exchange.describe(awaited, wrong, piece);
+                    let (expected, offset, got) = (seen.expected, seen.offset, seen.got);
+                    return Ok(Answer::Wrong(format!(
+                        "expected \"{expected}\" at byte {offset} of the reply, got \"{got}\"; --expect sets the expected \
+                         reply"
+                    )));
+                }
             }
         }
-        Ok(Answer::Right)
     }
 
     fn wrong(&self, got: &str) -> String {

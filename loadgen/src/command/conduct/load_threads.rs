@@ -25,7 +25,7 @@ use crate::{
         recording::Recording,
         socket::Target,
         window::Window,
-        worker::{Task, Worker},
+        worker::{self, Task},
     },
     live::progress::Progress,
     load::{
@@ -84,9 +84,10 @@ impl LoadThreads {
             let (plan, targets, control) = (plan.clone(), targets.to_vec(), control.clone());
             let task =
                 Task { thread, plan, targets, sources, clock, control, notices: sender.clone(), recycled };
-            workers.push(Worker::new(task).context("a load thread cannot be prepared")?);
+            workers.push(worker::prepare(task).context("a load thread cannot be prepared")?);
         }
-        let spawn = |worker: Worker| thread::Builder::new().name("load".to_owned()).spawn(|| worker.run());
+        let spawn =
+            |worker: Box<dyn FnOnce() + Send>| thread::Builder::new().name("load".to_owned()).spawn(worker);
         let handles = workers.into_iter().map(spawn).collect::<Result<_, _>>();
         let handles = handles.context("the load threads cannot be started: use fewer --threads")?;
         Ok(Self { handles, notices, recycling, clock, control })

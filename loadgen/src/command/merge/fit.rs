@@ -6,7 +6,7 @@ use common::{human::plural, units::format_duration};
 
 use super::{MergeError, Part, least, most};
 use crate::{
-    load::{message::Expect, schedule::Arrival},
+    load::schedule::Arrival,
     result::{Loop, PlanSummary},
 };
 
@@ -34,15 +34,13 @@ static PROPERTIES: &[Property] = &[
         Some(requests) => format!("{} on each connection", plural(requests, "request")),
     },
     |plan| format!("messages of {}", plural(plan.size as u64, "byte")),
-    |plan| match &plan.message {
-        None => "numbered messages".to_owned(),
-        Some(path) => format!("the messages of {path}"),
+    |plan| format!("--protocol {}", plan.protocol),
+    |plan| match (plan.message.as_ref().or(plan.messages_file.as_ref()), plan.messages.as_slice()) {
+        (Some(path), _) => format!("the messages of {path}"),
+        (None, []) => "numbered messages".to_owned(),
+        (None, messages) => format!("--message {}", messages.join(" --message ")),
     },
-    |plan| match plan.expect {
-        Expect::Upper => "--expect upper".to_owned(),
-        Expect::Echo => "--expect echo".to_owned(),
-        Expect::None => "--expect none".to_owned(),
-    },
+    |plan| format!("--expect {}", plan.expect),
     |plan| format!("a warm-up of {}", seconds(plan.warmup_s)),
     |plan| match plan.duration_s {
         None => "no --duration".to_owned(),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    load::{message::Mismatch, schedule::Arrival},
+    load::{exchange::Mismatch, schedule::Arrival},
     result::{Calibration, Interval, Loop, MergedPart, Network, tests::example},
 };
 
@@ -309,7 +309,7 @@ fn plans_of_different_loads_are_an_error_that_names_the_difference() {
             ["numbered messages", "the messages of m.bin"],
         ),
         (
-            |report| report.plan.expect = crate::load::message::Expect::None,
+            |report| report.plan.expect = crate::load::expect::Expect::None,
             ["--expect upper", "--expect none"],
         ),
         (|report| report.plan.warmup_s = 1.5, ["a warm-up of 1s", "a warm-up of 1s 500ms"]),

@@ -1,6 +1,6 @@
 //! The outcomes of requests, as clients report them to the bench.
 
-/// A complete and verified reply. All moments are readings of the run's clock.
+/// A complete reply. All moments are readings of the run's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
     /// When its request was due.
@@ -11,6 +11,10 @@ pub(crate) struct Reply {
     pub is_rest_delayed: bool,
     /// When the kernel had it ready, if that is known.
     pub ready: Option<Ready>,
+    /// Bytes of its request.
+    pub bytes_sent: usize,
+    /// Bytes of the reply.
+    pub bytes_received: usize,
 }
 
 /// When a reply was ready to be read, according to the kernel.

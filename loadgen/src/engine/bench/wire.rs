@@ -1,4 +1,4 @@
-//! The bytes of requests and replies: the messages, and the buffers for sending and receiving.
+//! The bytes of requests and replies: the exchange, and the buffers for sending and receiving.
 
 use std::{mem, ops::Range, os::fd::OwnedFd};
 
@@ -9,17 +9,17 @@ use rustix::{
 
 use crate::{
     engine::timestamps::{self, ReceivedAt},
-    load::{message::Messages, plan::Plan},
+    load::exchange::Exchange,
 };
 
 /// The most bytes of one read or write.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The messages and buffers of one load thread.
+/// The exchange and the buffers of one load thread.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    /// The message, patched for one client after the other.
-    messages: Messages,
+pub(crate) struct Wire<X> {
+    /// The requests and the check of replies, of one client after the other.
+    exchange: X,
     kernel_timestamps: bool,
     /// The bytes of the last read.
     received: Vec<u8>,
@@ -38,21 +38,15 @@ pub(crate) struct Sent {
     pub is_short: bool,
 }
 
-impl Wire {
-    pub(super) fn new(plan: &Plan) -> Self {
+impl<X: Exchange> Wire<X> {
+    pub(super) fn new(exchange: X, kernel_timestamps: bool) -> Self {
         Self {
-            messages: plan.messages.clone(),
-            kernel_timestamps: plan.measuring.kernel_timestamps,
+            exchange,
+            kernel_timestamps,
             received: vec![0; BUFFER_BYTES],
             control: timestamps::buffer(),
             batch: Vec::with_capacity(BUFFER_BYTES),
         }
-    }
-
-    /// The length of a request, and of a reply.
-    #[inline]
-    pub(crate) fn size(&self) -> usize {
-        self.messages.size()
     }
 
     /// Reads into the buffer. Returns the number of bytes, and when the last one was ready if the kernel says so.
@@ -81,7 +75,8 @@ impl Wire {
         self.received = received;
     }
 
-    /// Writes requests of a client, as many as the buffer holds, without the first `offset` bytes.
+    /// Writes requests of a client, as many as the buffer holds, without the first `offset` bytes. Calls `each` with the number
+    /// and the length of each of them before it writes.
     ///
     /// # Errors
     /// The kernel's error.
@@ -92,14 +87,22 @@ impl Wire {
         client: u32,
         numbers: Range<u64>,
         offset: usize,
+        mut each: impl FnMut(u64, usize),
     ) -> Result<Sent, Errno> {
-        let size = self.messages.size();
-        let bytes = if numbers.end - numbers.start == 1 || size > BUFFER_BYTES / 2 {
-            &self.messages.request(client, numbers.start)[offset..]
+        let first = self.exchange.request(client, numbers.start);
+        each(numbers.start, first.len());
+        let bytes = if numbers.end - numbers.start == 1 || first.len() > BUFFER_BYTES / 2 {
+            &first[offset..]
         } else {
             self.batch.clear();
-            for number in numbers.start..numbers.end.min(numbers.start + (BUFFER_BYTES / size) as u64) {
-                self.batch.extend_from_slice(self.messages.request(client, number));
+            self.batch.extend_from_slice(first);
+            for number in numbers.start + 1..numbers.end {
+                let request = self.exchange.request(client, number);
+                if self.batch.len() + request.len() > BUFFER_BYTES {
+                    break;
+                }
+                each(number, request.len());
+                self.batch.extend_from_slice(request);
             }
             &self.batch[offset..]
         };
@@ -108,9 +111,9 @@ impl Wire {
         Ok(Sent { taken, is_short: taken < length })
     }
 
-    /// The messages, to check and to describe replies.
+    /// The exchange, to check and to describe replies.
     #[inline]
-    pub(crate) fn messages(&mut self) -> &mut Messages {
-        &mut self.messages
+    pub(crate) fn exchange(&mut self) -> &mut X {
+        &mut self.exchange
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::Client;
 use crate::{
     engine::{bench::Bench, failure::Failure, poller::Interest, socket::Attempt, timers::Wake},
-    load::{limits::SOURCES_MAX, schedule::mix},
+    load::{exchange::Exchange, limits::SOURCES_MAX, schedule::mix},
 };
 
 /// The longest wait after the first failure. It doubles with each further one.
@@ -74,12 +74,12 @@ impl Connection {
 
     /// The server replies. The next failure counts as the first one again.
     #[inline]
-    pub(super) fn reply_verified(&mut self) {
+    pub(super) fn replied(&mut self) {
         self.failures = 0;
     }
 
     /// The last write was short. The thread wakes when the socket becomes writable again.
-    pub(super) fn block(&mut self, bench: &Bench, place: u32) -> Result<(), Failure> {
+    pub(super) fn block<X: Exchange>(&mut self, bench: &Bench<X>, place: u32) -> Result<(), Failure> {
         self.is_blocked = true;
         let State::Up(socket) = &self.state else { return Ok(()) };
         if !mem::replace(&mut self.is_writable_watched, true) {
@@ -92,26 +92,26 @@ impl Connection {
     }
 
     /// The ports of the source address are used up. Takes the next address: a loopback network has several.
-    fn take_next_source(&mut self, bench: &Bench) -> bool {
+    fn take_next_source<X: Exchange>(&mut self, bench: &Bench<X>) -> bool {
         let has_next = bench.target(self.target).is_loopback_v4() && u64::from(self.source) + 1 < SOURCES_MAX;
         self.source += u8::from(has_next);
         has_next
     }
 
-    fn deadline_ns(&self, bench: &Bench) -> u64 {
+    fn deadline_ns<X: Exchange>(&self, bench: &Bench<X>) -> u64 {
         self.attempt_since_ns + bench.rules().connect_timeout_ns
     }
 
-    fn first_attempt_ended(&mut self, bench: &mut Bench) {
+    fn first_attempt_ended<X: Exchange>(&mut self, bench: &mut Bench<X>) {
         if !mem::replace(&mut self.is_attempted, true) {
             bench.connections_mut().first_attempt_ended();
         }
     }
 }
 
-impl Client {
+impl<X: Exchange> Client<X> {
     /// Begins to connect.
-    pub(crate) fn connect(&mut self, bench: &mut Bench) {
+    pub(crate) fn connect(&mut self, bench: &mut Bench<X>) {
         let now_ns = bench.read_clock();
         if !mem::take(&mut self.connection.is_backlog_full) {
             self.connection.attempt_since_ns = now_ns;
@@ -119,7 +119,7 @@ impl Client {
         self.attempt(bench);
     }
 
-    fn attempt(&mut self, bench: &mut Bench) {
+    fn attempt(&mut self, bench: &mut Bench<X>) {
         let deadline_ns = self.connection.deadline_ns(bench);
         match bench.connect(self.connection.target, self.connection.source) {
             // A unix socket. It is watched for becoming writable only after it was full.
@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Watches the socket of a new attempt. Returns false if that fails.
-    fn attempt_begun(&mut self, bench: &mut Bench, socket: OwnedFd, interest: Interest) -> bool {
+    fn attempt_begun(&mut self, bench: &mut Bench<X>, socket: OwnedFd, interest: Interest) -> bool {
         self.connection.is_writable_watched = matches!(interest, Interest::ReadableAndWritable);
         match bench.watch(&socket, self.place, interest) {
             Ok(()) => {
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    pub(super) fn connected(&mut self, bench: &mut Bench) {
+    pub(super) fn connected(&mut self, bench: &mut Bench<X>) {
         let connection = &mut self.connection;
         let State::Connecting(socket) = mem::replace(&mut connection.state, State::Down) else { return };
         let now_ns = bench.read_clock();
@@ -174,20 +174,20 @@ impl Client {
         self.carry_on(bench, Ok(()));
     }
 
-    pub(super) fn connect_failed(&mut self, bench: &mut Bench, error: Errno) {
+    pub(super) fn connect_failed(&mut self, bench: &mut Bench<X>, error: Errno) {
         self.connection.state = State::Down;
         bench.connections_mut().attempt_ended();
         self.attempt_failed(bench, error);
     }
 
-    fn attempt_failed(&mut self, bench: &mut Bench, error: Errno) {
+    fn attempt_failed(&mut self, bench: &mut Bench<X>, error: Errno) {
         bench.connection_attempt_failed(error);
         self.connection.first_attempt_ended(bench);
         self.back_off(bench);
     }
 
     /// The timer of a connection attempt has run out.
-    pub(super) fn on_connect_timeout(&mut self, bench: &mut Bench) {
+    pub(super) fn on_connect_timeout(&mut self, bench: &mut Bench<X>) {
         self.connection.timeout_armed = false;
         if matches!(self.connection.state, State::Connecting(_)) {
             let deadline_ns = self.connection.deadline_ns(bench);
@@ -201,7 +201,7 @@ impl Client {
 
     /// Waits before the next attempt, exponentially longer after each failure. The jitter, from half to the whole of that
     /// time, spreads clients that failed together.
-    pub(super) fn back_off(&mut self, bench: &mut Bench) {
+    pub(super) fn back_off(&mut self, bench: &mut Bench<X>) {
         let failures = self.connection.failures;
         let longest_ns = BACKOFF_NS_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_NS_MAX);
         let number = u64::from(self.number) << 32 | u64::from(failures);
@@ -211,13 +211,13 @@ impl Client {
     }
 
     /// The connection has served its requests. The client makes a new one at once.
-    pub(super) fn renew(&mut self, bench: &mut Bench) {
+    pub(super) fn renew(&mut self, bench: &mut Bench<X>) {
         self.connection.state = State::Down;
         bench.connections_mut().closed();
         bench.connections_mut().push(self.place);
     }
 
-    fn arm_connect_timeout(&mut self, bench: &mut Bench, at_ns: u64) {
+    fn arm_connect_timeout(&mut self, bench: &mut Bench<X>, at_ns: u64) {
         if !mem::replace(&mut self.connection.timeout_armed, true) {
             bench.wake(at_ns, self.place, Wake::ConnectTimeout);
         }

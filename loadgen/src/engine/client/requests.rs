@@ -36,6 +36,8 @@ pub(super) struct Requests {
 struct Outstanding {
     due_ns: u64,
     written_ns: u64,
+    /// Bytes of the request, once it is tried to be written.
+    length: u32,
 }
 
 impl Requests {
@@ -121,12 +123,21 @@ impl Requests {
         }
     }
 
-    /// The socket took `taken` bytes of unwritten requests, each of `size` bytes.
+    /// An unwritten request has this length in bytes, at least 1.
     #[inline]
-    pub(super) fn bytes_written(&mut self, taken: usize, size: usize) {
+    pub(super) fn set_length(&mut self, number: u64, length: usize) {
+        let index = self.index(number);
+        self.ring[index].length = u32::try_from(length).expect("a message has at most 64 MiB");
+    }
+
+    /// The socket took `taken` bytes of unwritten requests, whose lengths are set.
+    #[inline]
+    pub(super) fn bytes_written(&mut self, taken: usize) {
         self.request_offset += taken;
-        self.written += (self.request_offset / size) as u64;
-        self.request_offset %= size;
+        while self.request_offset > 0 && self.request_offset >= self.length(self.written) {
+            self.request_offset -= self.length(self.written);
+            self.written += 1;
+        }
     }
 
     /// Bytes of the oldest reply that have arrived.
@@ -135,11 +146,10 @@ impl Requests {
         self.reply_offset
     }
 
-    /// Bytes of the oldest reply that can arrive next: a reply is never longer than the written part of its request.
+    /// Bytes of the oldest request that are written; `usize::MAX` if all of them are.
     #[inline]
-    pub(super) fn reply_bytes_expected(&self, size: usize) -> usize {
-        let limit = if self.replied < self.written { size } else { self.request_offset };
-        limit - self.reply_offset
+    pub(super) fn oldest_written_bytes(&self) -> usize {
+        if self.replied < self.written { usize::MAX } else { self.request_offset }
     }
 
     /// The kernel's timestamp of the last read, if it belongs to the oldest reply.
@@ -148,29 +158,39 @@ impl Requests {
         self.ready = ready;
     }
 
-    /// `length` verified bytes of the oldest reply have arrived. Returns the reply if it is complete.
+    /// `length` bytes of the oldest reply have arrived, and it goes on.
     #[inline]
-    pub(super) fn bytes_received(&mut self, length: usize, size: usize, now_ns: u64) -> Option<Reply> {
+    pub(super) fn part_received(&mut self, length: usize, now_ns: u64) {
         self.reply_offset += length;
-        if self.reply_offset < size {
-            self.first_part_ns = self.first_part_ns.or(NonZeroU64::new(now_ns));
-            return None;
-        }
-        let Outstanding { due_ns, written_ns } = self.ring[self.index(self.replied)];
+        self.first_part_ns = self.first_part_ns.or(NonZeroU64::new(now_ns));
+    }
+
+    /// The oldest reply is complete, with its last `length` bytes.
+    #[inline]
+    pub(super) fn reply_completed(&mut self, length: usize, now_ns: u64) -> Reply {
+        let Outstanding { due_ns, written_ns, length: request_bytes } = self.ring[self.index(self.replied)];
         let first_part_ns = self.first_part_ns.take();
         let is_rest_delayed =
             first_part_ns.is_some_and(|first_ns| DELAYED_ACK_NS.contains(&(now_ns - first_ns.get())));
+        let bytes_received = self.reply_offset + length;
         self.replied += 1;
         self.reply_offset = 0;
-        Some(Reply { due_ns, written_ns, is_rest_delayed, ready: self.ready.take() })
+        Reply {
+            due_ns,
+            written_ns,
+            is_rest_delayed,
+            ready: self.ready.take(),
+            bytes_sent: request_bytes as usize,
+            bytes_received,
+        }
     }
 
-    /// An outstanding request of `size` bytes, which gets no reply.
-    pub(super) fn lost(&self, number: u64, size: usize) -> LostRequest {
+    /// An outstanding request that gets no reply.
+    pub(super) fn lost(&self, number: u64) -> LostRequest {
         LostRequest {
             due_ns: self.ring[self.index(number)].due_ns,
             bytes_sent: match number {
-                number if number < self.written => size,
+                number if number < self.written => self.length(number),
                 number if number == self.written => self.request_offset,
                 _ => 0,
             },
@@ -189,6 +209,11 @@ impl Requests {
     }
 
     #[inline]
+    fn length(&self, number: u64) -> usize {
+        self.ring[self.index(number)].length as usize
+    }
+
+    #[inline]
     fn index(&self, number: u64) -> usize {
         number as usize & (self.ring.len() - 1)
     }
@@ -198,22 +223,23 @@ impl Requests {
 mod tests {
     use super::*;
 
-    const SIZE: usize = 10;
-
     #[test]
     fn two_requests_are_written_and_replied_to_in_parts() {
         let mut requests = Requests::new(3);
         requests.begin(5);
         requests.begin(6);
         requests.write_begins(7, |_, _| {});
-        requests.bytes_written(14, SIZE);
+        requests.set_length(0, 10);
+        requests.set_length(1, 20);
+        requests.bytes_written(14);
         assert_eq!((requests.unwritten(), requests.request_offset()), (1..2, 4));
-        assert_eq!(requests.reply_bytes_expected(SIZE), SIZE);
-        assert!(requests.bytes_received(3, SIZE, 20).is_none());
-        let reply = requests.bytes_received(7, SIZE, 20 + DELAYED_ACK_NS.start()).unwrap();
+        assert_eq!(requests.oldest_written_bytes(), usize::MAX);
+        requests.part_received(3, 20);
+        let reply = requests.reply_completed(7, 20 + DELAYED_ACK_NS.start());
         assert_eq!((reply.due_ns, reply.written_ns, reply.is_rest_delayed), (5, 7, true));
-        assert_eq!((requests.outstanding(), requests.reply_bytes_expected(SIZE)), (1, 4));
-        let lost = requests.lost(1, SIZE);
+        assert_eq!((reply.bytes_sent, reply.bytes_received), (10, 10));
+        assert_eq!((requests.outstanding(), requests.oldest_written_bytes()), (1, 4));
+        let lost = requests.lost(1);
         assert_eq!((lost.due_ns, lost.bytes_sent, lost.bytes_received), (6, 4, 0));
         requests.forget();
         assert_eq!((requests.outstanding(), requests.oldest(), requests.unwritten()), (0, 2, 2..2));
@@ -224,8 +250,23 @@ mod tests {
         let mut requests = Requests::new(1);
         requests.begin(5);
         requests.write_begins(7, |_, _| {});
-        requests.bytes_written(4, SIZE);
+        requests.set_length(0, 10);
+        requests.bytes_written(4);
         requests.write_begins(9, |_, _| {});
         assert_eq!(requests.oldest_written_ns(), 7);
+    }
+
+    #[test]
+    fn the_length_of_an_earlier_request_in_the_same_place_does_not_count() {
+        let mut requests = Requests::new(1);
+        requests.begin(1);
+        requests.set_length(0, 3);
+        requests.bytes_written(3);
+        requests.reply_completed(5, 2);
+        requests.begin(2);
+        assert_eq!(requests.unwritten(), 1..2);
+        requests.set_length(1, 30);
+        requests.bytes_written(29);
+        assert_eq!(requests.unwritten(), 1..2);
     }
 }

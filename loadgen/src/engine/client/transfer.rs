@@ -3,41 +3,44 @@
 use rustix::io::Errno;
 
 use super::Client;
-use crate::engine::{
-    bench::{
-        Bench, Ready,
-        wire::{BUFFER_BYTES, Sent},
+use crate::{
+    engine::{
+        bench::{
+            Bench, Ready, Reply,
+            wire::{BUFFER_BYTES, Sent},
+        },
+        failure::Failure,
+        timestamps,
     },
-    failure::Failure,
-    timestamps,
+    load::exchange::{Awaited, Exchange, Heard, ReplyEnd},
 };
 
-impl Client {
+impl<X: Exchange> Client<X> {
     /// Reads until the socket is drained. A read that did not fill the buffer has drained it (epoll(7), question 9),
     /// unless the connection `ended`: then an end of file or an error follows.
     #[inline]
-    pub(super) fn receive(&mut self, bench: &mut Bench, ended: bool) -> Result<(), Failure> {
+    pub(super) fn receive(&mut self, bench: &mut Bench<X>, ended: bool) -> Result<(), Failure> {
         loop {
             let Some(socket) = self.connection.socket() else { return Ok(()) };
             let (length, ready_at) = match bench.wire().receive(socket) {
-                Ok((0, _)) => return Err(Failure::Closed),
+                Ok((0, _)) => return self.stream_ended(bench),
                 Ok(received) => received,
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(Failure::of_transfer(error)),
             };
             let now_ns = bench.read_clock();
-            // If a read holds several replies, the kernel's timestamp is only that of the last one.
-            let is_one_reply = length <= bench.wire().size() - self.requests.reply_offset();
-            let ready_at = ready_at.filter(|_| is_one_reply);
             self.requests.set_ready(ready_at.map(|at| {
                 let unread_ns = timestamps::age_ns(at);
                 Ready { at_ns: now_ns.saturating_sub(unread_ns), unread_ns }
             }));
             let received = bench.wire().lend_received();
-            let outcome = self.check(bench, &received[..length], now_ns);
+            let outcome = self.take_replies(bench, &received[..length], now_ns);
             bench.wire().return_received(received);
             outcome?;
+            if self.connection.socket().is_none() {
+                return Ok(());
+            }
             if self.requests.outstanding() == 0 && !self.may_begin_on_connection(bench) {
                 self.renew(bench);
                 return Ok(());
@@ -50,44 +53,109 @@ impl Client {
 
     /// Checks received bytes, which may hold several replies and parts of replies.
     #[inline]
-    fn check(&mut self, bench: &mut Bench, mut bytes: &[u8], now_ns: u64) -> Result<(), Failure> {
-        let size = bench.wire().size();
+    fn take_replies(&mut self, bench: &mut Bench<X>, mut bytes: &[u8], now_ns: u64) -> Result<(), Failure> {
         while !bytes.is_empty() {
-            let (client, number, offset) =
-                (self.number, self.requests.oldest(), self.requests.reply_offset());
-            let (part, rest) = bytes.split_at(bytes.len().min(self.requests.reply_bytes_expected(size)));
-            if part.is_empty() {
-                bench.reply_differs(|messages| messages.describe_unsolicited(client, number, bytes));
-                return Err(Failure::Mismatch);
-            }
-            if let Err(wrong) = bench.wire().messages().check(client, number, offset, part) {
-                bench.reply_differs(|messages| {
-                    messages.describe(client, number, wrong, &bytes[wrong - offset..])
-                });
-                return Err(Failure::Mismatch);
-            }
-            let is_window_full = self.requests.outstanding() == bench.rules().pipeline;
-            if let Some(reply) = self.requests.bytes_received(part.len(), size, now_ns) {
-                if is_window_full {
-                    // The reply had arrived when the thread woke. The time until here is the generator's own lateness.
-                    self.free_since_ns = bench.woken_ns();
+            let awaited = self.awaited();
+            match bench.wire().exchange().read(&mut self.reading, awaited, bytes) {
+                Ok(Heard::Partial) => {
+                    self.requests.part_received(bytes.len(), now_ns);
+                    return Ok(());
                 }
-                self.connection.reply_verified();
-                let counted = bench.reply_verified(&reply);
-                self.replies_in_window += u64::from(counted.as_reply_in_window);
-                self.completed += u64::from(counted.as_completed);
-                let is_owed = self.requests.outstanding() > 0;
-                self.silence.replied(now_ns, is_owed, bench.paused_ns(), bench.window());
-                self.schedule.ended(now_ns);
+                Ok(Heard::Complete(end)) => {
+                    let (last_piece, rest) = bytes.split_at(end.length);
+                    if !rest.is_empty() {
+                        // If a read holds several replies, the kernel's timestamp is only that of the last one.
+                        self.requests.set_ready(None);
+                    }
+                    self.take_reply(bench, awaited, end, last_piece, now_ns);
+                    if end.closes {
+                        return self.closed_by_reply(bench);
+                    }
+                    bytes = rest;
+                }
+                Err(wrong) => {
+                    bench.reply_differs(|exchange| exchange.describe(awaited, wrong, bytes));
+                    return Err(Failure::Mismatch);
+                }
             }
-            bytes = rest;
         }
         Ok(())
     }
 
+    /// The oldest reply is complete, with this last piece.
+    #[inline]
+    fn take_reply(
+        &mut self,
+        bench: &mut Bench<X>,
+        awaited: Awaited,
+        end: ReplyEnd,
+        last_piece: &[u8],
+        now_ns: u64,
+    ) {
+        if self.requests.outstanding() == bench.rules().pipeline {
+            // The reply had arrived when the thread woke. The time until here is the generator's own lateness.
+            self.free_since_ns = bench.woken_ns();
+        }
+        let reply = self.requests.reply_completed(end.length, now_ns);
+        self.connection.replied();
+        if end.is_expected {
+            let counted = bench.reply_verified(&reply);
+            self.replies_in_window += u64::from(counted.as_reply_in_window);
+            self.completed += u64::from(counted.as_completed);
+        } else {
+            self.count_unexpected(bench, &reply, awaited, last_piece);
+        }
+        self.reading = X::Reading::default();
+        let is_owed = self.requests.outstanding() > 0;
+        self.silence.replied(now_ns, is_owed, bench.paused_ns(), bench.window());
+        self.schedule.ended(now_ns);
+    }
+
+    #[cold]
+    fn count_unexpected(&mut self, bench: &mut Bench<X>, reply: &Reply, awaited: Awaited, last_piece: &[u8]) {
+        let reading = &self.reading;
+        let describe = |exchange: &mut X| exchange.describe_unexpected(reading, awaited, last_piece);
+        self.missed += u64::from(bench.reply_unexpected(reply, describe));
+    }
+
+    /// The server has closed the connection, or will do so, after a reply that says so: that is no failure.
+    #[cold]
+    fn closed_by_reply(&mut self, bench: &mut Bench<X>) -> Result<(), Failure> {
+        if self.requests.outstanding() > 0 {
+            return Err(Failure::Closed);
+        }
+        self.renew(bench);
+        Ok(())
+    }
+
+    /// The server has closed the connection. That may complete a reply.
+    #[cold]
+    fn stream_ended(&mut self, bench: &mut Bench<X>) -> Result<(), Failure> {
+        let awaited = self.awaited();
+        let now_ns = bench.read_clock();
+        match bench.wire().exchange().end_of_stream(&mut self.reading, awaited) {
+            Some(end) if self.requests.outstanding() > 0 => {
+                self.take_reply(bench, awaited, end, &[], now_ns);
+                self.closed_by_reply(bench)
+            }
+            _ => Err(Failure::Closed),
+        }
+    }
+
+    /// The reply that the next received bytes belong to.
+    #[inline]
+    fn awaited(&self) -> Awaited {
+        Awaited {
+            client: self.number,
+            request: self.requests.oldest(),
+            offset: self.requests.reply_offset(),
+            written: self.requests.oldest_written_bytes(),
+        }
+    }
+
     /// Begins every request that is due, up to the pipeline's limit, and writes them at once.
     #[inline]
-    pub(super) fn write_due(&mut self, bench: &mut Bench) -> Result<(), Failure> {
+    pub(super) fn write_due(&mut self, bench: &mut Bench<X>) -> Result<(), Failure> {
         if self.connection.is_blocked || self.connection.socket().is_none() {
             return Ok(());
         }
@@ -109,7 +177,7 @@ impl Client {
     /// Writes as much of the begun requests as the socket takes. Requests from `first_new` on are tried for the first
     /// time: their lateness is the generator's own.
     #[inline]
-    fn write(&mut self, bench: &mut Bench, first_new: u64) -> Result<(), Failure> {
+    fn write(&mut self, bench: &mut Bench<X>, first_new: u64) -> Result<(), Failure> {
         let now_ns = bench.read_clock();
         let free_since_ns = self.free_since_ns;
         let is_open_loop = bench.rules().open_loop;
@@ -119,15 +187,18 @@ impl Client {
             }
         });
         self.arm_timeout(bench, now_ns + bench.rules().timeout_ns);
-        let size = bench.wire().size();
         loop {
             let unwritten = self.requests.unwritten();
             let Some(socket) = self.connection.socket().filter(|_| !unwritten.is_empty()) else {
                 return Ok(());
             };
-            match bench.wire().send(socket, self.number, unwritten, self.requests.request_offset()) {
+            let (offset, requests) = (self.requests.request_offset(), &mut self.requests);
+            let sent = bench.wire().send(socket, self.number, unwritten, offset, |number, length| {
+                requests.set_length(number, length);
+            });
+            match sent {
                 Ok(Sent { taken, is_short }) => {
-                    self.requests.bytes_written(taken, size);
+                    self.requests.bytes_written(taken);
                     if is_short {
                         return self.connection.block(bench, self.place);
                     }
@@ -141,7 +212,7 @@ impl Client {
 
     /// Whether the connection may carry another request.
     #[inline]
-    fn may_begin_on_connection(&self, bench: &Bench) -> bool {
+    fn may_begin_on_connection(&self, bench: &Bench<X>) -> bool {
         self.requests.begun_on_connection() < bench.rules().requests_per_connection
     }
 }

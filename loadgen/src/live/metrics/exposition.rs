@@ -79,7 +79,6 @@ mod tests {
             against: ("targets", "localhost:8080,unix:/run/\"odd\\name\"".to_owned()),
             connections: 500,
             rate_per_s: Some(20_000.0),
-            message_bytes: 64,
         }
     }
 
@@ -94,7 +93,7 @@ mod tests {
         recording.counts.unsent = 2;
         recording.counts.replies_in_window = 3;
         recording.counts.connections_lost = 1;
-        recording.counts.failed_bytes_sent = 10;
+        recording.counts.bytes_sent = 10;
         recording.failures.add(Failure::Timeout, 1);
         recording
     }

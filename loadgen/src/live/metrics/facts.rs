@@ -10,8 +10,6 @@ pub(super) struct Facts {
     pub(super) connections: u32,
     /// None in a closed loop.
     pub(super) rate_per_s: Option<f64>,
-    /// The size of a request, and of its reply.
-    pub(super) message_bytes: u64,
 }
 
 impl Facts {
@@ -23,11 +21,6 @@ impl Facts {
             }
             Against::OwnServer(own) => ("mode", own.mode.to_owned()),
         };
-        Self {
-            against,
-            connections: plan.connections,
-            rate_per_s: plan.rate_per_s(),
-            message_bytes: plan.messages.size() as u64,
-        }
+        Self { against, connections: plan.connections, rate_per_s: plan.rate_per_s() }
     }
 }

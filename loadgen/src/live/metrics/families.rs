@@ -19,7 +19,7 @@ pub(super) fn write(page: &mut Page<'_>, facts: &Facts, snapshot: &Snapshot) -> 
         Phase::ALL.map(|(phase, name)| (name, u64::from(phase == snapshot.phase))),
     )?;
     requests(page, &snapshot.totals)?;
-    bytes(page, facts, &snapshot.totals)?;
+    bytes(page, &snapshot.totals)?;
     connections(page, &snapshot.totals)?;
     times(page, facts, &snapshot.totals)
 }
@@ -66,18 +66,13 @@ fn requests(page: &mut Page<'_>, Totals { counts, failures, .. }: &Totals) -> fm
     )
 }
 
-fn bytes(page: &mut Page<'_>, facts: &Facts, Totals { counts, .. }: &Totals) -> fmt::Result {
-    let completed_bytes = counts.completed * facts.message_bytes;
+fn bytes(page: &mut Page<'_>, Totals { counts, .. }: &Totals) -> fmt::Result {
     page.counter(
         "sent_bytes_total",
         "Bytes sent for requests that were due in the measured window.",
-        completed_bytes + counts.failed_bytes_sent,
+        counts.bytes_sent,
     )?;
-    page.counter(
-        "received_bytes_total",
-        "Bytes received for these requests.",
-        completed_bytes + counts.failed_bytes_received,
-    )
+    page.counter("received_bytes_total", "Bytes received for these requests.", counts.bytes_received)
 }
 
 fn connections(page: &mut Page<'_>, totals: &Totals) -> fmt::Result {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::load::{
-    message::Expect,
+    expect::Expect,
     plan::Plan,
+    protocol::{Protocol, echo::Echo},
     schedule::{Arrival, Load},
     start_at,
 };
@@ -45,11 +46,20 @@ pub(crate) struct PlanSummary {
     /// The number of replies after which a client reconnects.
     #[serde(default)]
     pub requests_per_connection: Option<u64>,
-    /// Bytes of a message.
+    /// The protocol.
+    #[serde(default = "echo")]
+    pub protocol: String,
+    /// Bytes of a message. If messages differ in length: of the first request of the first client.
     pub size: usize,
-    /// The file with the message.
-    #[serde(default)]
+    /// The file with the message, in results of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The messages, as `--message` takes them. Empty for numbered messages, and with `messages_file`.
+    #[serde(default)]
+    pub messages: Vec<String>,
+    /// The file with requests.
+    #[serde(default)]
+    pub messages_file: Option<String>,
     /// The expected reply.
     pub expect: Expect,
     /// The length of the load before the window.
@@ -78,6 +88,11 @@ pub(crate) struct PlanSummary {
     pub slo: Vec<String>,
 }
 
+/// The protocol of results of older versions.
+fn echo() -> String {
+    Echo::NAME.to_owned()
+}
+
 impl PlanSummary {
     /// The summary of a plan for these targets.
     pub(crate) fn of(plan: &Plan, targets: &[String]) -> Self {
@@ -96,9 +111,12 @@ impl PlanSummary {
             think_s: think.map(|think| think.as_secs_f64()),
             connect_rate_per_s: plan.connecting.rate_per_s,
             requests_per_connection: plan.connecting.requests_per_connection,
-            size: plan.messages.size(),
-            message: plan.message_file.as_ref().map(|path| path.display().to_string()),
-            expect: plan.messages.expect(),
+            protocol: plan.dialogue.protocol.to_owned(),
+            size: plan.dialogue.size(),
+            message: None,
+            messages: plan.dialogue.messages.clone(),
+            messages_file: plan.dialogue.file.as_ref().map(|path| path.display().to_string()),
+            expect: plan.dialogue.expect.clone(),
             warmup_s: plan.timing.warmup.as_secs_f64(),
             duration_s: plan.timing.duration.map(|duration| duration.as_secs_f64()),
             requests: plan.timing.requests,

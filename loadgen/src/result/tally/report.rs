@@ -13,7 +13,7 @@ use crate::{
         probes::{MachineProbe, ThreadProbe},
         recording::{LATENCY_NS_MAX, Latency},
     },
-    load::{message::Expect, plan::Plan, start_at},
+    load::{expect::Expect, plan::Plan, start_at},
     result::{
         self, Connections, Fairness, Generator, Latencies, Network, Rate, Report, Requests, SCHEMA, Server,
         Status, Verdict,
@@ -46,6 +46,7 @@ impl Tally {
             errors_before_window: errors(&self.total.failures_before_window),
             connections: self.connections(),
             first_mismatch: self.mismatch.clone(),
+            first_unexpected: self.unexpected.clone(),
             response_histogram: summary::bars(self.total.response.histogram()),
             fairness: self.fairness(achieved_per_s),
             generator: self.generator(),
@@ -85,7 +86,6 @@ impl Tally {
 
     fn requests(&self, plan: &Plan) -> Requests {
         let counts = self.total.counts;
-        let completed_bytes = counts.completed * plan.messages.size() as u64;
         Requests {
             due: counts.completed + counts.unanswered(),
             sent: counts.completed + counts.failed + counts.cut_off,
@@ -95,10 +95,10 @@ impl Tally {
             unsent: counts.unsent,
             cut_off: counts.cut_off,
             replies_in_window: counts.replies_in_window,
-            verified: if plan.messages.expect() == Expect::None { 0 } else { counts.completed },
+            verified: if plan.dialogue.expect == Expect::None { 0 } else { counts.completed },
             delayed_rests: counts.delayed_rests,
-            bytes_sent: completed_bytes + counts.failed_bytes_sent,
-            bytes_received: completed_bytes + counts.failed_bytes_received,
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
         }
     }
 

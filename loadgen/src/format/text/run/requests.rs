@@ -7,7 +7,7 @@ use common::human::{count, duration_ns, percent, plural, rate};
 use crate::{
     engine::failure::Failure,
     format::text::page::{Page, line},
-    load::message::Expect,
+    load::expect::Expect,
     result::Report,
 };
 

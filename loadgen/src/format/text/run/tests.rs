@@ -4,7 +4,7 @@ use crate::{
         screen::{Screen, width},
         text,
     },
-    load::message::Mismatch,
+    load::exchange::Mismatch,
     result::{
         Document, SloOutcome,
         tests::{example, with_failures},
@@ -110,7 +110,7 @@ fn a_wrong_reply_is_shown() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
                mismatch: 1 reply was not the expected one
                → compare the first wrong reply below with what --expect asks for
-    errors     1 mismatch: reply other than expected
+    errors     1 mismatch: wrong reply
     mismatch   first at byte 16 of the reply to request 12 of client 7
                expected "THE"
                got      "The"
