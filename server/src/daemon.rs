@@ -1,6 +1,7 @@
 //! The process: its configuration and limits, the state that all connections share, and the shutdown.
 
 pub(crate) mod activation;
+pub(crate) mod coarse_clock;
 pub(crate) mod config;
 pub(crate) mod limits;
 pub(crate) mod metrics;

@@ -24,8 +24,8 @@ pub(crate) enum Notice {
         /// The recording of it.
         recording: Box<Recording>,
     },
-    /// A reply in the window was wrong, and the thread has seen no right one.
-    NotAnEcho,
+    /// A reply in the window broke the protocol, and the thread has seen no complete one.
+    WrongProtocol,
     /// The thread has ended.
     Ended(Box<Ended>),
 }

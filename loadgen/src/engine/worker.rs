@@ -73,8 +73,8 @@ struct Worker<X: Exchange> {
     usage: WindowUsage,
     /// Whether the server was gone when the window ended.
     server_is_gone: bool,
-    /// The conductor knows that the target is not an echo.
-    not_an_echo_reported: bool,
+    /// The conductor knows that the target does not speak the protocol.
+    wrong_protocol_reported: bool,
     /// When a client was last connected.
     last_connected_ns: u64,
 }
@@ -135,7 +135,7 @@ impl<X: Exchange> Worker<X> {
             interval: 0,
             usage: WindowUsage::default(),
             server_is_gone: false,
-            not_an_echo_reported: false,
+            wrong_protocol_reported: false,
         })
     }
 
@@ -241,7 +241,7 @@ impl<X: Exchange> Worker<X> {
                 self.end_window(now_ns);
             }
         }
-        self.check_echo();
+        self.check_protocol();
         if self.bench.connections().count() > 0 {
             self.last_connected_ns = now_ns;
         }
@@ -257,14 +257,14 @@ impl<X: Exchange> Worker<X> {
         self.notify(Notice::Ready(ready));
     }
 
-    /// Reports a target that gives only wrong replies. The warm-up does not count: a server may need it to get ready.
-    fn check_echo(&mut self) {
+    /// Reports a target whose replies all break the protocol. The warm-up does not count: a server may need it to get ready.
+    fn check_protocol(&mut self) {
         if self.phase == Phase::Measuring
             && self.bench.last_reply_ns() == 0
             && self.bench.recording().failures.get(Failure::Mismatch) > 0
-            && !mem::replace(&mut self.not_an_echo_reported, true)
+            && !mem::replace(&mut self.wrong_protocol_reported, true)
         {
-            self.notify(Notice::NotAnEcho);
+            self.notify(Notice::WrongProtocol);
         }
     }
 

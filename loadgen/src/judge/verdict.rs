@@ -65,6 +65,7 @@ struct Finding {
 /// not reached, disturbances.
 static RULES: &[Rule] = &[
     Rule::barring("mismatch", replies::mismatch).decisive(replies::has_no_expected_reply),
+    Rule::barring("unexpected", replies::unexpected).decisive(replies::has_only_unexpected_replies),
     Rule::barring("server_gone", server::gone),
     Rule::barring("no_replies", replies::no_replies),
     Rule::barring("errors", replies::errors),

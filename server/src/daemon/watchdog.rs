@@ -12,7 +12,7 @@ use std::{
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::daemon::workers::now_ns;
+use crate::daemon::coarse_clock::now_ns;
 
 /// An idle worker wakes this much later than the report is due: the coarse clock may be a tick behind.
 const SLACK: Duration = Duration::from_millis(10);

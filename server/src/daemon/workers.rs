@@ -13,10 +13,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 
-use crate::daemon::watchdog::Watchdog;
+use crate::daemon::{coarse_clock::now_ns, watchdog::Watchdog};
 
 /// The upper bounds of the buckets of turns, inclusive. One more bucket holds longer turns. The clock's resolution is a tick
 /// of the kernel, which is from 1 to 10 ms, so smaller buckets would say nothing.
@@ -319,14 +318,6 @@ pub(crate) fn with_worker(call: impl FnOnce(&Worker)) {
 /// The bucket of a turn.
 fn bucket(turn_ns: u64) -> usize {
     TURN_BOUNDS.partition_point(|bound| bound.as_nanos() < u128::from(turn_ns))
-}
-
-/// The monotonic clock as of the kernel's last tick, in nanoseconds. It takes a third of the time of the exact clock, and a
-/// worker reads it twice in each turn. Turns begin at any moment between two ticks, so their sum is right on average.
-pub(crate) fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::MonotonicCoarse);
-    // Neither is negative. The first tick after the boot is later than 0.
-    (now.tv_sec as u64) * 1_000_000_000 + now.tv_nsec as u64
 }
 
 #[cfg(test)]

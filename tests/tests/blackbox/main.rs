@@ -14,6 +14,7 @@ mod help;
 mod loadgen;
 mod monitoring;
 mod server;
+mod services;
 mod truth;
 
 use libtest_mimic::Arguments;
@@ -37,6 +38,7 @@ fn main() {
         help::groups(),
         generated::groups(),
         monitoring::groups(),
+        services::groups(),
         truth::groups(),
     ];
     let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();

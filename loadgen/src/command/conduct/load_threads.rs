@@ -238,7 +238,7 @@ impl LoadThreads {
             }
             Notice::Ended(ended) => tally.add_ended(*ended),
             // Further replies would be wrong too. The report describes the first one.
-            Notice::NotAnEcho => self.control.stop(self.clock.now_ns()),
+            Notice::WrongProtocol => self.control.stop(self.clock.now_ns()),
             // A slow thread: the load began without some of its clients.
             Notice::Ready(_) => {}
         }

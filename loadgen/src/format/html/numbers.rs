@@ -133,6 +133,10 @@ fn errors(report: &Report) -> Markup {
             }
             pre { "expected \"" (wrong.expected) "\"\ngot      \"" (wrong.got) "\"" }
         }
+        @if let Some(wrong) = &report.first_unexpected {
+            p { "The first unexpected reply: to request " (wrong.request) " of client " (wrong.client) "." }
+            pre { "expected " (wrong.expected) "\ngot      \"" (wrong.got) "\"" }
+        }
     }
 }
 

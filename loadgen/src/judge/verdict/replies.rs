@@ -5,6 +5,7 @@ use common::human::{count, percent, plural, were};
 use super::Finding;
 use crate::{
     engine::failure::Failure,
+    load::protocol::{Protocol, echo::Echo},
     result::{Loop, Report, Status},
 };
 
@@ -18,16 +19,25 @@ pub(super) fn has_no_expected_reply(report: &Report) -> bool {
 
 pub(super) fn mismatch(report: &Report) -> Option<Finding> {
     let wrong = report.errors.get(Failure::Mismatch.name()).copied().unwrap_or(0);
-    let (message, advice) = if has_no_expected_reply(report) {
-        (
+    let is_echo = report.plan.protocol == Echo::NAME;
+    let (message, advice) = match (has_no_expected_reply(report), is_echo) {
+        (true, true) => (
             "the target is not an echo server: no reply was the expected one".to_owned(),
-            "check the address and the port; if the server does not reply in upper case, see --expect",
-        )
-    } else {
-        (
+            "check the address and the port; if the server does not reply in upper case, see --expect; for other services see \
+             --protocol",
+        ),
+        (true, false) => (
+            format!("no reply of the target keeps to --protocol {}", report.plan.protocol),
+            "check the address, the port and --protocol; the first wrong reply is shown below",
+        ),
+        (false, true) => (
             format!("{} {} not the expected one", plural(wrong, "reply"), were(wrong)),
             "compare the first wrong reply below with what --expect asks for",
-        )
+        ),
+        (false, false) => (
+            format!("{} did not keep to --protocol {}", plural(wrong, "reply"), report.plan.protocol),
+            "see the first wrong reply below; --max-reply bounds the length of a reply",
+        ),
     };
     (wrong > 0).then_some(Finding {
         status: Status::Invalid,
@@ -36,6 +46,31 @@ pub(super) fn mismatch(report: &Report) -> Option<Finding> {
         message,
         advice,
     })
+}
+
+/// Complete replies that are not what `--expect` asks for.
+pub(super) fn unexpected(report: &Report) -> Option<Finding> {
+    let unexpected = report.errors.get(Failure::Unexpected.name()).copied().unwrap_or(0);
+    let due = report.requests.all();
+    let share = unexpected as f64 / due.max(unexpected).max(1) as f64;
+    (unexpected > 0).then(|| Finding {
+        status: if share > FAILED_SHARE_MAX { Status::Invalid } else { Status::Suspect },
+        value: share,
+        bound: 0.0,
+        message: format!(
+            "{} {} complete, but not the expected one ({} of the requests)",
+            plural(unexpected, "reply"),
+            were(unexpected),
+            percent(share)
+        ),
+        advice: "see the first unexpected reply below; --expect sets what is expected",
+    })
+}
+
+/// Whether replies arrived, and none was the expected one.
+pub(super) fn has_only_unexpected_replies(report: &Report) -> bool {
+    report.requests.completed == 0
+        && report.errors.get(Failure::Unexpected.name()).is_some_and(|count| *count > 0)
 }
 
 /// If replies arrived, but only to requests that were due before the window, other rules find the overload.
@@ -49,14 +84,17 @@ pub(super) fn no_replies(report: &Report) -> Option<Finding> {
     })
 }
 
-/// Counts failed requests, and failed connections without a request: their clients wait meanwhile.
+/// Counts requests that failed without a complete reply, and failed connections without a request: their clients wait meanwhile.
 pub(super) fn errors(report: &Report) -> Option<Finding> {
     let due = report.requests.all();
     // Unsent requests of an open loop are a rate that was not reached: other rules find that.
+    let unexpected = report.errors.get(Failure::Unexpected.name()).copied().unwrap_or(0);
     let failed = match report.plan.r#loop {
         Loop::Open => report.requests.failed.saturating_sub(report.requests.unsent),
         Loop::Closed => report.requests.failed,
     };
+    // Another rule finds them.
+    let failed = failed.saturating_sub(unexpected);
     let errors = report.errors.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let connections = errors.saturating_sub(report.requests.failed);
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;

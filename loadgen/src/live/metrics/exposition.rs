@@ -93,7 +93,8 @@ mod tests {
         recording.counts.unsent = 2;
         recording.counts.replies_in_window = 3;
         recording.counts.connections_lost = 1;
-        recording.counts.bytes_sent = 10;
+        recording.counts.bytes_sent = 266;
+        recording.counts.bytes_received = 256;
         recording.failures.add(Failure::Timeout, 1);
         recording
     }
@@ -146,6 +147,7 @@ mod tests {
         loadgen_errors_total{kind="closed"} 0
         loadgen_errors_total{kind="broken"} 0
         loadgen_errors_total{kind="mismatch"} 0
+        loadgen_errors_total{kind="unexpected"} 0
         loadgen_errors_total{kind="abandoned"} 0
         loadgen_errors_total{kind="unsent"} 0
         # HELP loadgen_sent_bytes_total Bytes sent for requests that were due in the measured window.

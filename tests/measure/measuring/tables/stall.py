@@ -166,7 +166,7 @@ def loadgen_open(load):
 
 def loadgen_closed(load):
     flags = ["-c", load.connections, "-t", 1, "-w", "0s", "-d", f"{load.seconds}s", "-q", "--format", "json"]
-    return ["run", load.address, *flags, "--message", load.message, "--expect", "none"]
+    return ["run", load.address, *flags, "--message", f"@{load.message}", "--expect", "none"]
 
 
 def read_loadgen(out):

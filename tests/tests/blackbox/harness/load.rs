@@ -157,6 +157,12 @@ impl Report {
         self.at(path).as_u64().unwrap_or_else(|| panic!("{path} is {}", self.at(path)))
     }
 
+    /// The text at a path.
+    #[track_caller]
+    pub(crate) fn text(&self, path: &str) -> &str {
+        self.at(path).as_str().unwrap_or_else(|| panic!("{path} is not a text: {}", self.at(path)))
+    }
+
     /// The sum of all errors.
     #[track_caller]
     pub(crate) fn errors(&self) -> u64 {

@@ -337,7 +337,8 @@ fn copy_environment(from: &Command, to: &mut Command) {
     }
 }
 
-fn works(command: &mut Command) -> Result<(), String> {
+/// Whether a program can be started and succeeds.
+pub(crate) fn works(command: &mut Command) -> Result<(), String> {
     match command.stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{command:?} is not possible here: {status}")),

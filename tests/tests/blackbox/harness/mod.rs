@@ -13,6 +13,7 @@ pub(crate) mod queues;
 pub(crate) mod quota;
 pub(crate) mod scraped_load;
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod text;
 pub(crate) mod wait;
 

@@ -182,7 +182,7 @@ fn a_usage_error_says_what_to_do() {
         (&["--rounds", "0"], "at least 1"),
         (&["--rounds", "1m"], "--rounds"),
         (&["--rate", "5", "--think", "1s"], "--think"),
-        (&["--message", "/nowhere/message"], "/nowhere/message"),
+        (&["--message", "@/nowhere/message"], "/nowhere/message"),
         (&["127.0.0.1:80"], "127.0.0.1:80"),
     ] {
         let failed = compare("").args(args.iter().copied()).finish();

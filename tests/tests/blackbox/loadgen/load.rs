@@ -203,7 +203,7 @@ fn a_message_file_is_sent_unchanged() {
         })
     });
     let report = Loadgen::run(Some(peer.address()), "-c 3 -n 50 -w 0s")
-        .args(["--message", path.to_str().unwrap()])
+        .args(["--message", &format!("@{}", path.display())])
         .report();
     report.expect_all_verified();
     assert_eq!(report.count("plan.size"), message.len() as u64);

@@ -7,7 +7,7 @@ use common::human::{count, duration_ns, percent, plural, rate};
 use crate::{
     engine::failure::Failure,
     format::text::page::{Page, line},
-    load::expect::Expect,
+    load::{exchange::Mismatch, expect::Expect},
     result::Report,
 };
 
@@ -119,15 +119,16 @@ pub(super) fn write_errors(report: &Report, out: &mut Page) -> io::Result<()> {
     if !has_errors {
         line(out, "errors", "none")?;
     }
-    if let Some(wrong) = &report.first_mismatch {
-        let (client, request, offset) = (wrong.client, wrong.request, wrong.offset);
-        line(
-            out,
-            "mismatch",
-            &format!("first at byte {offset} of the reply to request {request} of client {client}"),
-        )?;
-        line(out, "", &format!("expected \"{}\"", wrong.expected))?;
-        line(out, "", &format!("got      \"{}\"", wrong.got))?;
+    if let Some(Mismatch { client, request, offset, expected, got }) = &report.first_mismatch {
+        let place = format!("first at byte {offset} of the reply to request {request} of client {client}");
+        line(out, "mismatch", &place)?;
+        line(out, "", &format!("expected \"{expected}\""))?;
+        line(out, "", &format!("got      \"{got}\""))?;
+    }
+    if let Some(Mismatch { client, request, expected, got, .. }) = &report.first_unexpected {
+        line(out, "unexpected", &format!("first in the reply to request {request} of client {client}"))?;
+        line(out, "", &format!("expected {expected}"))?;
+        line(out, "", &format!("got      \"{got}\""))?;
     }
     Ok(())
 }
