@@ -62,6 +62,12 @@ def parser(description):
     variant(stall, "--rate", type=positive, default=5_000, metavar="R", help="requests per second [%(default)s]")
     variant(stall, "--stall", type=positive, default=500, metavar="MS", help="length of the stall [%(default)s]")
 
+    services = add_table(commands, "services", "loadgen beside the load generators of a real service", rounds=3)
+    variant(services, "--service", choices=["redis", "memcached", "nginx"], required=True, help="the service")
+    add_load(services, seconds=10, connections=50, size=None)
+    variant(services, "--rate", type=positive, default=5_000, metavar="R", help="requests per second at the stall [%(default)s]")
+    variant(services, "--stall", type=positive, default=300, metavar="MS", help="length of the stall [%(default)s]")
+
     verdicts = add_table(commands, "verdicts", "false alarms and misses of loadgen's verdict", rounds=20)
     add_load(verdicts, seconds=3, size=None)
     variant(verdicts, "--rate", type=positive, metavar="R", help="requests per second [half of the mode's capacity]")

@@ -1,6 +1,6 @@
 """One module for each kind of table. A table is a function from the options of its command to a Measurement."""
 
-from measuring.tables import connections, cpu, generator_cpu, late_sends, restarts, stall, stopped, sweep, timestamps, truth, verdicts
+from measuring.tables import connections, cpu, generator_cpu, late_sends, restarts, services, stall, stopped, sweep, timestamps, truth, verdicts
 
 TABLES = {
     "cpu": cpu.cpu,
@@ -13,6 +13,7 @@ TABLES = {
     "lag": late_sends.late_sends,
     "timestamps": timestamps.timestamps,
     "restarts": restarts.restarts,
+    "services": services.services,
     "stopped": stopped.stopped,
     "stall": stall.stall,
     "verdicts": verdicts.verdicts,
