@@ -1,5 +1,6 @@
 //! The load: its plan, its messages and the schedule of its requests. No socket.
 
+pub(crate) mod abort;
 pub(crate) mod limits;
 pub(crate) mod message;
 pub(crate) mod plan;
@@ -7,4 +8,5 @@ pub(crate) mod rate;
 pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod slo;
+pub(crate) mod stages;
 pub(crate) mod start_at;

@@ -201,7 +201,7 @@ impl Worker {
                 pipeline: plan.pipeline,
                 seed: plan.seed,
             };
-            client.start(Schedule::new(plan.load, place, at_ns), &mut self.bench);
+            client.start(Schedule::new(&plan.load, place, at_ns), &mut self.bench);
         }
     }
 
