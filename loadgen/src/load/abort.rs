@@ -60,8 +60,7 @@ pub(crate) enum AbortError {
 impl AbortOn {
     /// Whether a value meets the condition. The unit is that of the metric: nanoseconds, a share, or a rate per second.
     pub(crate) fn is_met_by(&self, value: f64) -> bool {
-        let is_beyond =
-            if self.metric.is_good_when_low() { value > self.bound } else { value < self.bound };
+        let is_beyond = if self.metric.is_good_when_low() { value > self.bound } else { value < self.bound };
         is_beyond || (self.includes_bound && value == self.bound)
     }
 }

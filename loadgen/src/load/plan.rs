@@ -124,7 +124,7 @@ impl Plan {
     pub(crate) fn mean_rate_per_s(&self, elapsed_ns: u64) -> Option<f64> {
         match &self.load {
             Load::Open { pace: Pace::Constant(rate), .. } => Some(rate.per_s()),
-            Load::Open { pace: Pace::Stages(course), .. } => Some(course.mean_per_s(elapsed_ns)),
+            Load::Open { pace: Pace::Stages(course), .. } => Some(course.mean_per_s(0, elapsed_ns)),
             Load::Closed { .. } => None,
         }
     }

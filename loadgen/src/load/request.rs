@@ -86,7 +86,8 @@ pub(crate) enum PlanError {
     },
     /// A condition over less than an interval.
     #[error(
-        "--abort-on {condition}: its time is shorter than --interval, and a condition is checked at the end of each interval:          use a time of at least {interval}, or a shorter --interval"
+        "--abort-on {condition}: its time is shorter than --interval, and a condition is checked at the end of each interval: \
+         use a time of at least {interval}, or a shorter --interval"
     )]
     ShortAbort {
         /// The condition.

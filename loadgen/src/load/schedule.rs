@@ -262,8 +262,11 @@ mod tests {
 
     #[test]
     fn constant_arrivals_of_all_clients_are_evenly_spaced() {
-        let moments =
-            one_second(Load::Open { pace: Pace::Constant(Rate::per_second(10_000)), arrival: Arrival::Constant }, 500, 0);
+        let moments = one_second(
+            Load::Open { pace: Pace::Constant(Rate::per_second(10_000)), arrival: Arrival::Constant },
+            500,
+            0,
+        );
         assert_eq!(moments.len(), 10_000);
         assert!(moments.windows(2).all(|pair| pair[1] - pair[0] == 100_000));
     }
@@ -309,7 +312,8 @@ mod tests {
             for arrival in [Arrival::Constant, Arrival::Poisson] {
                 let rate: Rate = rate.parse().unwrap();
                 let place = Place { client, clients: 3, pipeline: 1, seed: 1 };
-                let mut schedule = Schedule::new(&Load::Open { pace: Pace::Constant(rate), arrival }, place, 50);
+                let mut schedule =
+                    Schedule::new(&Load::Open { pace: Pace::Constant(rate), arrival }, place, 50);
                 let mut one_by_one = schedule.clone();
                 let mut count = 0;
                 while let Some(due_ns) = one_by_one.peek().filter(|due_ns| *due_ns < end_ns) {

@@ -61,13 +61,13 @@ impl Course {
         Self { pieces, warmup_ns }
     }
 
-    /// The mean rate per second from the start of the first stage until `elapsed_ns` after it. 0 for no time.
-    pub(crate) fn mean_per_s(&self, elapsed_ns: u64) -> f64 {
-        if elapsed_ns == 0 {
+    /// The mean rate per second between two moments after the start of the first stage. 0 for no time.
+    pub(crate) fn mean_per_s(&self, from_ns: u64, end_ns: u64) -> f64 {
+        if end_ns <= from_ns {
             return 0.0;
         }
-        let end_ns = self.warmup_ns.saturating_add(elapsed_ns);
-        (self.passed(end_ns) - self.passed(self.warmup_ns)) / elapsed_ns as f64 * 1e9
+        let passed = |at_ns: u64| self.passed(self.warmup_ns.saturating_add(at_ns));
+        (passed(end_ns) - passed(from_ns)) / (end_ns - from_ns) as f64 * 1e9
     }
 
     /// The requests that become due in a time after the start of the load, of all clients together and with constant arrivals.
@@ -75,15 +75,13 @@ impl Course {
         self.first_from(end_ns).saturating_sub(self.first_from(from_ns))
     }
 
-    /// When each stage ends, after the start of the load.
-    pub(crate) fn ends_ns(&self) -> impl Iterator<Item = u64> {
+    /// The start and the end of each stage, after the start of the first one.
+    pub(crate) fn stages_ns(&self) -> impl Iterator<Item = (u64, u64)> {
         let stages = self.pieces.iter().filter(|piece| piece.start_ns >= self.warmup_ns);
-        stages.map(|piece| piece.start_ns + piece.length_ns)
-    }
-
-    /// The length of the warm-up.
-    pub(crate) fn warmup_ns(&self) -> u64 {
-        self.warmup_ns
+        stages.map(|piece| {
+            let from_ns = piece.start_ns - self.warmup_ns;
+            (from_ns, from_ns + piece.length_ns)
+        })
     }
 
     /// When request `number` is due after the start of the load; [`NEVER`] if the load ends before. `piece` is the index of a

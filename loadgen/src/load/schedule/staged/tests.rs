@@ -234,11 +234,12 @@ fn poisson_arrivals_follow_the_rate() {
 #[test]
 fn the_mean_rate_is_that_of_the_window() {
     let course = Course::new(&stages("0..100/10s,100/10s,0/10s"), Duration::from_secs(3));
-    let means = [5, 10, 20, 30].map(|seconds| course.mean_per_s(seconds * NS_PER_S));
-    for (mean, expected) in means.iter().zip([25.0, 50.0, 75.0, 50.0]) {
+    let means = [(0, 5), (0, 10), (0, 20), (0, 30), (5, 10), (20, 30)]
+        .map(|(from, end)| course.mean_per_s(from * NS_PER_S, end * NS_PER_S));
+    for (mean, expected) in means.iter().zip([25.0, 50.0, 75.0, 50.0, 75.0, 0.0]) {
         assert!((mean - expected).abs() < 1e-9, "{means:?}");
     }
-    assert_eq!(course.mean_per_s(0), 0.0);
-    let ends: Vec<_> = course.ends_ns().map(|end_ns| end_ns / NS_PER_S).collect();
-    assert_eq!((ends, course.warmup_ns()), (vec![13, 23, 33], 3 * NS_PER_S));
+    assert_eq!(course.mean_per_s(5, 5), 0.0);
+    let stages: Vec<_> = course.stages_ns().map(|(from, end)| (from / NS_PER_S, end / NS_PER_S)).collect();
+    assert_eq!(stages, [(0, 10), (10, 20), (20, 30)]);
 }
