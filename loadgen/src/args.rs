@@ -29,7 +29,7 @@ use server::mode::Mode;
 
 use self::{
     compare::CompareArgs,
-    load::{LoadArgs, OwnServerArgs},
+    load::{LoadArgs, OwnServerArgs, StagesArgs},
     merge::MergeArgs,
     sweep::SweepArgs,
 };
@@ -37,6 +37,7 @@ use crate::{
     command::{delivery::DeliveryRequest, exit::FailOn, sweep::levels::Levels},
     format::{FORMATS, Format, format},
     load::{
+        abort::AbortOn,
         plan::{Against, OwnServerPlan},
         rate::Rate,
         request::{PlanError, Request},
@@ -65,8 +66,8 @@ const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "success"),
     ("1", "failure, or the report could not be written"),
     ("2", "bad usage"),
-    ("3", "a missed SLO"),
-    ("4", "a verdict that --fail-on names (takes precedence over 3)"),
+    ("3", "a missed SLO, or ended by --abort-on"),
+    ("4", "a verdict that --fail-on names (takes precedence over a missed SLO)"),
     ("130, 143", "ended by a signal (takes precedence over 1, 3 and 4)"),
 ];
 
@@ -111,6 +112,10 @@ const RUN_MANUAL: Manual = Manual {
         Example {
             what: "An open loop of 5,000 requests per second",
             command: "loadgen run localhost:8080 -r 5k -d 1m",
+        },
+        Example {
+            what: "A ramp to 20,000 requests per second, a minute at this rate, and a ramp down",
+            command: "loadgen run localhost:8080 --stages 0..20k/30s,20k/1m,20k..2k/10s",
         },
         Example {
             what: "100,000 requests of 1,000 bytes, 8 outstanding per client",
@@ -228,6 +233,9 @@ pub(crate) struct RunArgs {
     /// The load.
     #[command(flatten)]
     load: LoadArgs,
+    /// The stages.
+    #[command(flatten)]
+    stages: StagesArgs,
     /// Wait up to this long for the server to accept a connection before the run
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
@@ -239,6 +247,12 @@ pub(crate) struct RunArgs {
     /// and the kernel cause. This doubles the duration
     #[arg(long, help_heading = "Load")]
     calibrate: bool,
+
+    /// End the load early, with exit code 3, when this holds over a time, as in 'p99>50ms/5s', 'errors>1%/5s' or
+    /// 'rate<5k/5s'; may be repeated. It is checked at the end of each interval. The metrics are pN (any percentile of the
+    /// response time), max, errors and rate
+    #[arg(long, help_heading = "Objectives", value_name = "CONDITION")]
+    abort_on: Vec<AbortOn>,
 
     /// Time between two lines of progress, and between two entries of the report's intervals
     #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
@@ -349,6 +363,8 @@ impl RunArgs {
         request.timing.start_at = self.start_at;
         request.measuring.interval = self.interval;
         request.measuring.calibrate = self.calibrate;
+        request.measuring.abort_on = self.abort_on.clone();
+        request.stages = self.stages.stages.clone();
         Ok(request)
     }
 }

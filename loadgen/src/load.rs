@@ -1,5 +1,6 @@
 //! The load: its plan, its requests and replies, and the times at which requests are due. No socket.
 
+pub(crate) mod abort;
 pub(crate) mod dialogue;
 pub(crate) mod exchange;
 pub(crate) mod expect;
@@ -15,5 +16,6 @@ pub(crate) mod request;
 pub(crate) mod requests;
 pub(crate) mod schedule;
 pub(crate) mod slo;
+pub(crate) mod stages;
 pub(crate) mod start_at;
 pub(crate) mod template;

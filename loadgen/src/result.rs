@@ -7,12 +7,14 @@ pub(crate) mod cost;
 pub(crate) mod fairness;
 pub(crate) mod footnotes;
 pub(crate) mod metrics;
+pub(crate) mod recovery;
 mod run;
 pub(crate) mod setting;
 pub(crate) mod summary;
 pub(crate) mod sweep;
 pub(crate) mod tally;
 pub(crate) mod verdicts;
+pub(crate) mod watch;
 
 use serde::{Serialize, Serializer};
 

@@ -7,7 +7,7 @@ use common::{
 
 use super::{
     OutputArgs,
-    load::LoadArgs,
+    load::{LoadArgs, StagesArgs},
     servers::{self, ServersArgs},
 };
 use crate::{
@@ -77,6 +77,9 @@ pub(crate) struct CompareArgs {
     /// The load.
     #[command(flatten)]
     load: LoadArgs,
+    /// The stages.
+    #[command(flatten)]
+    stages: StagesArgs,
     /// Print only the report, warnings and errors
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
@@ -100,6 +103,7 @@ impl CompareArgs {
     /// When the message file cannot be read.
     pub(crate) fn request(&self) -> Result<CompareRequest, PlanError> {
         let mut load = self.load.request(Against::Targets(Vec::new()))?;
+        load.stages = self.stages.stages.clone();
         servers::limit(&mut load);
         Ok(CompareRequest {
             load,

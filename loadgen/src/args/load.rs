@@ -12,6 +12,7 @@ use crate::{
         rate::{ParseRateError, Rate},
         request::{PlanError, Request},
         schedule::Arrival,
+        stages::Stages,
     },
 };
 
@@ -86,6 +87,16 @@ pub(crate) struct LoadArgs {
     pub timeout: Duration,
 }
 
+/// The stages of the load.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StagesArgs {
+    /// Rate of all clients together over time (open loop): stages of RATE/DURATION or FROM..TO/DURATION (a linear ramp),
+    /// separated by commas, as in 0..20k/30s,20k/1m,20k..2k/10s. The last slash separates the duration. The measurement is as
+    /// long as the stages; the warm-up runs at the first stage's starting rate
+    #[arg(long, help_heading = "Load", value_name = "STAGES")]
+    pub stages: Option<Stages>,
+}
+
 /// The configuration of loadgen's own server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OwnServerArgs {
@@ -107,6 +118,7 @@ impl LoadArgs {
             connections: self.connections,
             threads: self.threads,
             rate: self.rate,
+            stages: None,
             arrival: self.arrival,
             think: self.think,
             pipeline: self.pipeline,
@@ -129,6 +141,7 @@ impl LoadArgs {
                 kernel_timestamps: self.kernel_timestamps,
                 calibrate: false,
                 slo: self.slo.clone(),
+                abort_on: Vec::new(),
             },
         })
     }

@@ -71,7 +71,7 @@ pub(crate) fn in_turns(flag: Arg) -> Arg {
 
 /// Sets the default duration of a turn.
 pub(crate) fn limit(load: &mut Request) {
-    if load.timing.requests.is_none() {
+    if load.timing.requests.is_none() && load.stages.is_none() {
         load.timing.duration.get_or_insert(DURATION_DEFAULT);
     }
 }

@@ -57,6 +57,8 @@ pub(crate) fn floor(
     plan.against = Against::Targets(vec![echo.address.clone()]);
     // The start time belongs to the run after the calibration.
     plan.timing.start_at = None;
+    // The floor is that of the whole load.
+    plan.measuring.abort_on.clear();
     // This echo answers in upper case, whatever the server does.
     plan.dialogue = plan.dialogue.with_upper_echo().context("only the load of an echo can be calibrated")?;
     let mut quiet = RunProgress::new(true, plan.measuring.interval, plan.timeouts.reply);

@@ -10,7 +10,7 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// Bad usage: an invalid command line.
 pub const BAD_USAGE: u8 = 2;
-/// A missed SLO.
+/// A missed SLO, or a load that `--abort-on` ended.
 pub(crate) const SLO_MISSED: u8 = 3;
 /// A verdict that `--fail-on` names, or a worse one.
 pub(crate) const VERDICT: u8 = 4;
@@ -36,17 +36,20 @@ impl FailOn {
     }
 }
 
-/// The exit code after the report of `document` is delivered. A signal takes precedence, then a failed server, then the
-/// verdict, then a missed SLO: an SLO says nothing about numbers that cannot be trusted.
+/// The exit code after the report of `document` is delivered. A signal takes precedence, then a failed server, then
+/// `--abort-on`, then the verdict, then a missed SLO: an SLO says nothing about numbers that cannot be trusted, while a
+/// condition of `--abort-on` did what it was for.
 pub(crate) fn code(document: &Document, signal: Option<Termination>, fail_on: FailOn) -> u8 {
     let (has_failed, verdict, slo_missed) = match document {
         Document::Run(report) => (false, report.verdict.status, report.slo.iter().any(|slo| !slo.met)),
         Document::Comparison(comparison) => of_comparison(comparison),
         Document::Sweep(sweep) => of_sweep(sweep),
     };
+    let is_aborted = matches!(document, Document::Run(report) if report.aborted.is_some());
     match signal {
         Some(signal) => signal.exit_code(),
         None if has_failed => FAILED,
+        None if is_aborted => SLO_MISSED,
         None if fail_on.fails(verdict) => VERDICT,
         None if slo_missed => SLO_MISSED,
         None => DONE,
@@ -77,7 +80,7 @@ fn of_sweep(sweep: &Sweep) -> (bool, Status, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{SloOutcome, comparison, sweep, tests::example};
+    use crate::result::{Aborted, SloOutcome, comparison, sweep, tests::example};
 
     #[test]
     fn a_signal_precedes_the_verdict_and_the_verdict_precedes_a_missed_slo() {
@@ -103,6 +106,16 @@ mod tests {
             assert_eq!(code(&run(status, met), None, fail_on), expected, "{status:?} {met} {fail_on:?}");
         }
         assert_eq!(code(&run(Bad, false), Some(Termination::Interrupt), Invalid), 130);
+        let mut aborted = run(Bad, true);
+        let Document::Run(report) = &mut aborted else { unreachable!("it is a run") };
+        report.aborted = Some(Aborted {
+            condition: "p99>1ms/1s".to_owned(),
+            at_s: 1.0,
+            value: None,
+            message: String::new(),
+        });
+        assert_eq!(code(&aborted, None, Invalid), SLO_MISSED);
+        assert_eq!(code(&aborted, Some(Termination::Interrupt), Invalid), 130);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod error;
 mod fit;
 mod identity;
 mod notes;
+mod stages;
 
 use std::{
     collections::BTreeMap,
@@ -32,6 +33,7 @@ use crate::{
     result::{
         Connections, Document, Fairness, Latencies, Latency, Merged, Rate, Report, Requests, SCHEMA, Status,
         Tail, Verdict, fairness,
+        recovery::recovery,
         summary::{self, Unanswered},
     },
 };
@@ -88,6 +90,7 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         schema: SCHEMA,
         verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
         interrupted: any(|report| report.interrupted),
+        aborted: parts.iter().find_map(|part| part.report.aborted.clone()),
         command: None,
         plan: fit::plan(parts),
         environment: cost::environment(parts),
@@ -102,6 +105,8 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         first_mismatch: parts.iter().find_map(|part| part.report.first_mismatch.clone()),
         first_unexpected: parts.iter().find_map(|part| part.report.first_unexpected.clone()),
         connections: connections(parts),
+        stages: stages::stages(parts)?,
+        recovery: None,
         latency_ns,
         response_histogram: summary::bars(&response),
         generator: cost::generator(parts, fairness.replies_sum),
@@ -121,6 +126,7 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         intervals: course.intervals,
         tail: tail(parts),
     };
+    report.recovery = recovery(&report);
     // The outcomes of the parts cannot be added: the objectives are checked against the merged report.
     let objectives = objectives(&report)?;
     judge::complete(&mut report, &objectives);

@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 mod outcome;
 mod rules;
+mod stage_clock;
 mod thread_clock;
 mod window_requests;
 pub(crate) mod wire;
@@ -12,7 +13,8 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use self::{
-    connections::Connections, thread_clock::ThreadClock, window_requests::WindowRequests, wire::Wire,
+    connections::Connections, stage_clock::StageClock, thread_clock::ThreadClock,
+    window_requests::WindowRequests, wire::Wire,
 };
 pub(crate) use self::{
     outcome::{Counted, LostRequest, Ready, Reply},
@@ -25,6 +27,7 @@ use crate::{
         pauses::Pauses,
         poller::{Interest, Poller},
         recording::Recording,
+        slice::Slice,
         socket::{Attempt, Target},
         timers::{Timers, Wake},
         window::{Stall, Window},
@@ -46,6 +49,7 @@ pub(crate) struct Bench<X> {
     timers: Timers,
     window: Window,
     requests: WindowRequests,
+    stages: StageClock,
     connections: Connections,
     /// The recording of the current interval.
     recording: Box<Recording>,
@@ -87,7 +91,11 @@ impl<X: Exchange> Bench<X> {
     ) -> Self {
         let clock = ThreadClock::new(clock);
         let budget = plan.timing.requests.map_or(u64::MAX, |requests| share(requests, thread, plan.threads));
+        let stages = StageClock::new(plan);
+        let empty = || Box::new(Recording::with_stages(stages.count()));
         Self {
+            recording: empty(),
+            tail: empty(),
             poller,
             rules: Rules::new(plan),
             targets,
@@ -96,8 +104,7 @@ impl<X: Exchange> Bench<X> {
             window: Window::NEVER,
             requests: WindowRequests::new(budget),
             connections: Connections::new(plan, clients, clock.now_ns()),
-            recording: Box::default(),
-            tail: Box::default(),
+            stages,
             mismatch: None,
             unexpected: None,
             clock,
@@ -236,6 +243,7 @@ impl<X: Exchange> Bench<X> {
     /// The load begins, with this window.
     pub(crate) fn load_begins(&mut self, window: Window) {
         self.window = window;
+        self.stages.load_begins(window);
     }
 
     /// The window ends at `at_ns` at the latest.
@@ -244,7 +252,8 @@ impl<X: Exchange> Bench<X> {
     }
 
     /// Takes the recording of the interval that ends now. `empty` records the next one.
-    pub(crate) fn take_recording(&mut self, empty: Box<Recording>) -> Box<Recording> {
+    pub(crate) fn take_recording(&mut self, mut empty: Box<Recording>) -> Box<Recording> {
+        empty.stages.resize_with(self.stages.count(), Slice::default);
         std::mem::replace(&mut self.recording, empty)
     }
 
@@ -257,6 +266,13 @@ impl<X: Exchange> Bench<X> {
     #[inline]
     fn record(&mut self) -> &mut Recording {
         if self.clock.now_ns() < self.window.end_ns { &mut self.recording } else { &mut self.tail }
+    }
+
+    /// The slice of the stage in which a moment of the window lies. None without stages.
+    #[inline]
+    fn record_stage(&mut self, at_ns: u64) -> Option<&mut Slice> {
+        let stage = self.stages.stage_at(at_ns)?;
+        self.record().stages.get_mut(stage)
     }
 }
 
@@ -331,7 +347,21 @@ impl<X: Exchange> Bench<X> {
             }
         }
         recording.counts.replies_in_window += u64::from(counted.as_reply_in_window);
+        if self.stages.count() > 0 {
+            self.reply_in_stages(reply.due_ns, counted);
+        }
         counted
+    }
+
+    /// A reply counts as completed in the stage in which its request was due, and as a reply in the stage in which it arrives.
+    fn reply_in_stages(&mut self, due_ns: u64, counted: Counted) {
+        let now_ns = self.clock.now_ns();
+        if let Some(slice) = self.record_stage(due_ns).filter(|_| counted.as_completed) {
+            slice.completed(now_ns - due_ns);
+        }
+        if let Some(slice) = self.record_stage(now_ns).filter(|_| counted.as_reply_in_window) {
+            slice.counts.replies_in_window += 1;
+        }
     }
 
     /// A reply is wrong. Only the first one of the thread is described.
@@ -371,6 +401,10 @@ impl<X: Exchange> Bench<X> {
         self.count_failure(failure, request.due_ns);
         let is_counted = self.give_up(request);
         self.record().counts.failed += u64::from(is_counted);
+        let waited_ns = self.clock.now_ns().saturating_sub(request.due_ns);
+        if let Some(slice) = self.record_stage(request.due_ns).filter(|_| is_counted) {
+            slice.failed(waited_ns);
+        }
         is_counted
     }
 
@@ -378,6 +412,10 @@ impl<X: Exchange> Bench<X> {
     pub(crate) fn request_cut_off(&mut self, request: LostRequest) -> bool {
         let is_counted = self.give_up(request);
         self.record().counts.cut_off += u64::from(is_counted);
+        let waited_ns = self.clock.now_ns().saturating_sub(request.due_ns);
+        if let Some(slice) = self.record_stage(request.due_ns).filter(|_| is_counted) {
+            slice.cut_off(waited_ns);
+        }
         is_counted
     }
 
@@ -425,6 +463,9 @@ impl<X: Exchange> Bench<X> {
         match is_before_window {
             true => recording.failures_before_window.add(failure, 1),
             false => recording.failures.add(failure, 1),
+        }
+        if let Some(slice) = self.record_stage(due_ns).filter(|_| !is_before_window) {
+            slice.failures.add(failure, 1);
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use hdrhistogram::Histogram;
 
-use crate::engine::failure::FailureCounts;
+use crate::engine::{
+    failure::FailureCounts,
+    slice::{self, Slice},
+};
 
 /// The shortest time that a histogram distinguishes, in nanoseconds.
 pub(crate) const LATENCY_NS_MIN: u64 = 1;
@@ -48,7 +51,8 @@ impl Latency {
         self.histogram.add(&other.histogram).expect("both have the same bounds, which are constants");
     }
 
-    fn clear(&mut self) {
+    /// Removes all samples and keeps the memory.
+    pub(crate) fn clear(&mut self) {
         self.clamped = 0;
         // A reset visits every bucket, and some histograms of a run stay empty.
         if !self.histogram.is_empty() {
@@ -170,9 +174,16 @@ pub(crate) struct Recording {
     pub failures: FailureCounts,
     /// Failures before the window: of requests that were due before it, and of connections.
     pub failures_before_window: FailureCounts,
+    /// The requests of the window once more, divided by the stage in which they were due. Empty without stages.
+    pub stages: Vec<Slice>,
 }
 
 impl Recording {
+    /// An empty recording with room for this number of stages.
+    pub(crate) fn with_stages(count: usize) -> Self {
+        Self { stages: vec![Slice::default(); count], ..Self::default() }
+    }
+
     /// Adds another recording.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.response.merge(&other.response);
@@ -185,6 +196,7 @@ impl Recording {
         self.counts.merge(&other.counts);
         self.failures.merge(&other.failures);
         self.failures_before_window.merge(&other.failures_before_window);
+        slice::merge(&mut self.stages, &other.stages);
     }
 
     /// Empties the recording and keeps its memory.
@@ -199,6 +211,7 @@ impl Recording {
         self.counts = Counts::default();
         self.failures = FailureCounts::default();
         self.failures_before_window = FailureCounts::default();
+        self.stages.iter_mut().for_each(Slice::clear);
     }
 
     /// The number of samples over [`LATENCY_NS_MAX`].

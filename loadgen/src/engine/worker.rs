@@ -217,7 +217,7 @@ impl<X: Exchange> Worker<X> {
                 pipeline: plan.pipeline,
                 seed: plan.seed,
             };
-            client.start(Schedule::new(plan.load, place, at_ns), &mut self.bench);
+            client.start(Schedule::new(&plan.load, place, at_ns), &mut self.bench);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Phrases that several formats share: the load, the machine, the server, and times that may be unknown.
 
-use common::human::{duration_ns, failed_ns, plural, rate};
+use std::collections::BTreeMap;
+
+use common::human::{count, duration_ns, failed_ns, plural, rate};
 
 use crate::{
     load::{
@@ -8,7 +10,7 @@ use crate::{
         protocol::{Protocol, echo::Echo},
         schedule::Arrival,
     },
-    result::{Environment, FailedTail, PlanSummary, Server, Status},
+    result::{Aborted, Environment, FailedTail, PlanSummary, Recovery, Server, Status},
 };
 
 /// A percentile as text. It may fall among the failed requests at the end of the distribution. None if it is withheld.
@@ -49,9 +51,17 @@ pub(crate) fn machine(environment: &Environment) -> String {
 
 /// The load of a run.
 pub(crate) fn load(plan: &PlanSummary) -> String {
+    let arrivals = |plan: &PlanSummary| match plan.arrival {
+        Some(Arrival::Poisson) => "Poisson arrivals",
+        _ => "evenly spaced",
+    };
+    let stages: Vec<_> = plan.stages.iter().map(|stage| stage.stage.as_str()).collect();
     let mut parts = vec![match (plan.rate_per_s, plan.arrival) {
-        (Some(per_s), Some(Arrival::Poisson)) => format!("open loop of {}/s, Poisson arrivals", rate(per_s)),
-        (Some(per_s), _) => format!("open loop of {}/s, evenly spaced", rate(per_s)),
+        (Some(per_s), _) if !stages.is_empty() => {
+            let (stages, mean) = (stages.join(", "), rate(per_s));
+            format!("open loop in stages ({stages}), {mean}/s on average, {}", arrivals(plan))
+        }
+        (Some(per_s), _) => format!("open loop of {}/s, {}", rate(per_s), arrivals(plan)),
         (None, _) => "closed loop".to_owned(),
     }];
     parts.push(plural(plan.connections.into(), "client"));
@@ -69,6 +79,34 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
         parts.push(format!("at most {}", plural(per_s, "connection")) + " per second");
     }
     parts.join(", ")
+}
+
+/// Why and when `--abort-on` ended the load.
+pub(crate) fn aborted(aborted: &Aborted) -> String {
+    let at = duration_ns((aborted.at_s * 1e9) as u64);
+    format!("--abort-on ended the load {at} into the window: {}", aborted.message)
+}
+
+/// Failures by kind: `12 timeout, 3 reset`.
+pub(crate) fn errors(errors: &BTreeMap<String, u64>) -> String {
+    let kinds = errors.iter().map(|(kind, failures)| format!("{} {kind}", count(*failures)));
+    kinds.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether and when the response times became usual again after the peak.
+pub(crate) fn recovery(recovery: &Recovery) -> String {
+    let [descent, usual, bound] =
+        [recovery.descent_from_ns, recovery.usual_p99_ns, recovery.bound_ns].map(duration_ns);
+    let fell = format!("the rate began to fall, {descent} into the window");
+    let outcome = match recovery.recovered_after_ns {
+        Some(0) => format!("the service had recovered when {fell}"),
+        Some(after_ns) => format!("the service recovered {} after {fell}", duration_ns(after_ns)),
+        None => format!("the service did not recover within the run, after {fell}"),
+    };
+    format!(
+        "{outcome} (recovered: no later interval has a p99 over {bound}; in the first stage with a rate, it was {usual} in \
+         the median)"
+    )
 }
 
 /// The message that the clients send, and the reply that they expect.

@@ -76,6 +76,7 @@ static RULES: &[Rule] = &[
     Rule::new("throttled", machine::throttled),
     Rule::new("generator_saturated", generator::saturated),
     Rule::barring("cannot_keep_up", server::cannot_keep_up),
+    Rule::new("overloaded_stages", server::overloaded_stages),
     Rule::new("paused", machine::paused),
     Rule::new("late", generator::late),
     Rule::new("too_short", load::too_short),

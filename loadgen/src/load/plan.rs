@@ -2,9 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use common::Address;
+use common::{Address, units::nanoseconds};
 
-use crate::load::{dialogue::Dialogue, schedule::Load, slo::Slo};
+use crate::load::{
+    abort::AbortOn,
+    dialogue::Dialogue,
+    schedule::{Load, Pace},
+    slo::Slo,
+    stages::Stages,
+};
 
 /// The plan of a run.
 #[derive(Clone, Debug)]
@@ -17,6 +23,8 @@ pub(crate) struct Plan {
     pub threads: usize,
     /// The rule that makes requests due.
     pub load: Load,
+    /// The stages of an open loop. `load` has their course.
+    pub stages: Option<Stages>,
     /// The maximum number of outstanding requests per client, at least 1.
     pub pipeline: usize,
     /// The seed of all random numbers.
@@ -97,13 +105,21 @@ pub(crate) struct Measuring {
     pub calibrate: bool,
     /// The objectives of the result.
     pub slo: Vec<Slo>,
+    /// The conditions that end the load early.
+    pub abort_on: Vec<AbortOn>,
 }
 
 impl Plan {
-    /// The open loop's requests per second; None in a closed loop.
+    /// The open loop's requests per second; None in a closed loop. With stages, it is the mean over the window.
     pub(crate) fn rate_per_s(&self) -> Option<f64> {
-        match self.load {
-            Load::Open { rate, .. } => Some(rate.per_s()),
+        self.mean_rate_per_s(nanoseconds(self.timing.duration.unwrap_or_default()))
+    }
+
+    /// The same for a window that ended `elapsed_ns` after its start.
+    pub(crate) fn mean_rate_per_s(&self, elapsed_ns: u64) -> Option<f64> {
+        match &self.load {
+            Load::Open { pace: Pace::Constant(rate), .. } => Some(rate.per_s()),
+            Load::Open { pace: Pace::Stages(course), .. } => Some(course.mean_per_s(0, elapsed_ns)),
             Load::Closed { .. } => None,
         }
     }

@@ -79,6 +79,23 @@ impl Rate {
         (u128::from(elapsed_ns) * u128::from(self.requests)).div_ceil(self.period_ns.into())
     }
 
+    /// The requests of a time at this rate, as a fixed-point number with 64 bits after the point, rounded down. `length_ns` is
+    /// less than 2^63, and the rate at most [`Rate::MAX`].
+    pub(crate) fn requests_in(self, length_ns: u64) -> u128 {
+        let product = u128::from(length_ns) * u128::from(self.requests);
+        let period_ns = u128::from(self.period_ns);
+        ((product / period_ns) << 64) | (((product % period_ns) << 64) / period_ns)
+    }
+
+    /// The time until that many requests have become due, rounded down to nanoseconds. The requests have 64 bits after the
+    /// point.
+    pub(crate) fn time_of(self, requests: u128) -> u64 {
+        let period_ns = u128::from(self.period_ns);
+        let fraction = ((requests & u128::from(u64::MAX)) * period_ns) >> 64;
+        let time_ns = (requests >> 64).saturating_mul(period_ns).saturating_add(fraction);
+        u64::try_from(time_ns / u128::from(self.requests)).unwrap_or(u64::MAX)
+    }
+
     /// None if the fraction is zero or does not fit.
     fn new(requests: u128, period_ns: u128) -> Option<Self> {
         let divisor = greatest_common_divisor(requests, period_ns);

@@ -1,14 +1,15 @@
 //! A run as the user requests it, and its validation.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use common::Address;
+use common::{Address, units::format_duration};
 
 use crate::load::{
     dialogue::{Dialogue, DialogueError, DialogueRequest},
     plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
     rate::Rate,
-    schedule::{Arrival, Load},
+    schedule::{Arrival, Load, Pace, course::Course},
+    stages::Stages,
 };
 
 /// The maximum number of clients: more than the memory and the ports of one machine allow.
@@ -35,6 +36,8 @@ pub(crate) struct Request {
     pub threads: Option<u64>,
     /// The rate of an open loop. None: a closed loop.
     pub rate: Option<Rate>,
+    /// The rate of an open loop over time. It excludes `rate`, `think`, and the duration and the requests of `timing`.
+    pub stages: Option<Stages>,
     /// Open loop only.
     pub arrival: Option<Arrival>,
     /// Closed loop only.
@@ -64,8 +67,27 @@ pub(crate) enum PlanError {
          of them"
     )]
     ThinkInOpenLoop,
+    /// `--stages` with a flag that contradicts it.
+    #[error("--stages and {flag} exclude each other: {reason}; remove {flag}")]
+    BesideStages {
+        /// The other flag.
+        flag: &'static str,
+        /// Why they exclude each other.
+        reason: &'static str,
+    },
+    /// A condition over less than an interval.
+    #[error(
+        "--abort-on {condition}: its time is shorter than --interval, and a condition is checked at the end of each interval: \
+         use a time of at least {interval}, or a shorter --interval"
+    )]
+    ShortAbort {
+        /// The condition.
+        condition: String,
+        /// The length of an interval.
+        interval: String,
+    },
     /// `--arrival` without a rate.
-    #[error("--arrival needs a rate: add --rate, or remove --arrival")]
+    #[error("--arrival needs a rate: add --rate or --stages, or remove --arrival")]
     ArrivalInClosedLoop,
     /// A number above its maximum.
     #[error("{flag} {given} is too large: the maximum is {max}")]
@@ -134,10 +156,13 @@ impl Request {
         if self.measuring.interval < INTERVAL_MIN {
             return Err(PlanError::ShortInterval);
         }
+        check_conditions(&self.measuring)?;
         let threads = threads(self.threads, connections, cpus)?;
         let pipeline = at_most("--pipeline", self.pipeline, PIPELINE_MAX)? as usize;
         let mut timing = self.timing;
-        if timing.requests.is_none() {
+        if let Some(stages) = &self.stages {
+            timing.duration = Some(stages.length());
+        } else if timing.requests.is_none() {
             timing.duration.get_or_insert(DURATION_DEFAULT);
         }
         Ok(Plan {
@@ -145,6 +170,7 @@ impl Request {
             connections: clients,
             threads,
             load,
+            stages: self.stages,
             pipeline,
             seed: self.seed,
             dialogue,
@@ -168,12 +194,44 @@ pub(crate) fn known_port(target: &Address) -> Result<(), PlanError> {
 }
 
 fn load(request: &Request) -> Result<Load, PlanError> {
+    let arrival = request.arrival.unwrap_or_default();
+    if let Some(stages) = &request.stages {
+        check_stages(request)?;
+        let course = Arc::new(Course::new(stages, request.timing.warmup));
+        return Ok(Load::Open { pace: Pace::Stages(course), arrival });
+    }
     match (request.rate, request.think, request.arrival) {
         (Some(_), Some(_), _) => Err(PlanError::ThinkInOpenLoop),
         (None, _, Some(_)) => Err(PlanError::ArrivalInClosedLoop),
         (None, think, None) => Ok(Load::Closed { think: think.unwrap_or_default() }),
         (Some(rate), None, _) if !(Rate::MIN..=Rate::MAX).contains(&rate) => Err(PlanError::RateRange(rate)),
-        (Some(rate), None, arrival) => Ok(Load::Open { rate, arrival: arrival.unwrap_or_default() }),
+        (Some(rate), None, _) => Ok(Load::Open { pace: Pace::Constant(rate), arrival }),
+    }
+}
+
+/// Checks that no other flag says what the stages say.
+fn check_stages(request: &Request) -> Result<(), PlanError> {
+    let Timing { duration, requests, .. } = &request.timing;
+    let others = [
+        (request.rate.is_some(), "--rate", "each stage has its own rate"),
+        (duration.is_some(), "--duration", "the measurement is as long as all stages together"),
+        (requests.is_some(), "--requests", "the stages say how many requests are due"),
+        (request.think.is_some(), "--think", "--stages sends requests at fixed times, not after a reply"),
+    ];
+    match others.into_iter().find(|(is_given, ..)| *is_given) {
+        Some((_, flag, reason)) => Err(PlanError::BesideStages { flag, reason }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that each condition covers at least one interval.
+fn check_conditions(measuring: &Measuring) -> Result<(), PlanError> {
+    match measuring.abort_on.iter().find(|condition| condition.over < measuring.interval) {
+        Some(condition) => Err(PlanError::ShortAbort {
+            condition: condition.to_string(),
+            interval: format_duration(measuring.interval),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -204,6 +262,7 @@ pub(crate) mod tests {
             connections: 500,
             threads: None,
             rate: None,
+            stages: None,
             arrival: None,
             think: None,
             pipeline: 1,
@@ -227,6 +286,7 @@ pub(crate) mod tests {
                 kernel_timestamps: false,
                 calibrate: false,
                 slo: Vec::new(),
+                abort_on: Vec::new(),
             },
         }
     }
@@ -264,6 +324,38 @@ pub(crate) mod tests {
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);
         }
+    }
+
+    #[test]
+    fn stages_exclude_the_flags_that_say_the_same() {
+        let stages: Option<Stages> = Some("1k/1s,0..2k/2s".parse().unwrap());
+        let with = || Request { stages: stages.clone(), ..request() };
+        let second = Some(Duration::from_secs(1));
+        let timing = |duration, requests| Timing { duration, requests, ..request().timing };
+        for (request, excluded) in [
+            (Request { rate: Some(Rate::MIN), ..with() }, "--rate"),
+            (Request { timing: timing(second, None), ..with() }, "--duration"),
+            (Request { timing: timing(None, Some(5)), ..with() }, "--requests"),
+            (Request { think: second, ..with() }, "--think"),
+        ] {
+            let error = request.plan(1).unwrap_err();
+            assert!(matches!(error, PlanError::BesideStages { flag, .. } if flag == excluded), "{error}");
+        }
+        let plan = Request { arrival: Some(Arrival::Poisson), ..with() }.plan(1).unwrap();
+        assert_eq!(plan.timing.duration, Some(Duration::from_secs(3)));
+        // 1,000 in the first second, and as many in each of the next two.
+        assert_eq!((plan.rate_per_s(), plan.mean_rate_per_s(1_000_000_000)), (Some(1_000.0), Some(1_000.0)));
+    }
+
+    #[test]
+    fn a_condition_covers_at_least_one_interval() {
+        let with = |over: &str| {
+            let abort_on = vec![format!("p99>5ms/{over}").parse().unwrap()];
+            Request { measuring: Measuring { abort_on, ..request().measuring }, ..request() }.plan(1)
+        };
+        assert!(with("1s").is_ok());
+        let error = with("999ms").unwrap_err().to_string();
+        assert!(error.contains("--abort-on p99>5ms/999ms") && error.contains("at least 1s"), "{error}");
     }
 
     #[test]

@@ -4,15 +4,22 @@
 //! (G. Tene, "How NOT to Measure Latency"). In a closed loop, the end of each request makes the next one due.
 
 mod constant;
+pub(crate) mod course;
 mod poisson;
+mod staged;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use common::units::nanoseconds;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::poisson::mix;
-use self::{constant::Constant, poisson::Poisson};
+use self::{
+    constant::Constant,
+    course::Course,
+    poisson::Poisson,
+    staged::{Staged, StagedPoisson},
+};
 use crate::load::rate::Rate;
 
 /// How the due times of an open loop are distributed.
@@ -26,8 +33,17 @@ pub(crate) enum Arrival {
     Poisson,
 }
 
+/// The rate of an open loop, of all clients together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The same rate at all times.
+    Constant(Rate),
+    /// A rate that changes.
+    Stages(Arc<Course>),
+}
+
 /// The rule that makes requests due, for all clients together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     /// The next request is due after the end of the previous one and a pause.
     Closed {
@@ -37,7 +53,7 @@ pub(crate) enum Load {
     /// Requests are due at times that do not depend on the server.
     Open {
         /// The rate of all clients together.
-        rate: Rate,
+        pace: Pace,
         /// The distribution of the due times.
         arrival: Arrival,
     },
@@ -57,6 +73,10 @@ pub(crate) enum Schedule {
     Constant(Constant),
     /// Requests with exponentially distributed gaps.
     Poisson(Poisson),
+    /// Requests at a rate that changes. In a box, so that the other schedules stay small.
+    Staged(Box<Staged>),
+    /// Requests at a rate that changes, of a Poisson process.
+    StagedPoisson(Box<StagedPoisson>),
 }
 
 /// The client of a schedule.
@@ -72,23 +92,57 @@ pub(crate) struct Place {
     pub seed: u64,
 }
 
+impl Load {
+    /// The number of requests of all clients that are due in each of these parts of the time, which follow each other. A part is
+    /// given by its start and its end on the clock of the run; the load begins at `start_ns`. Poisson arrivals are counted one
+    /// by one.
+    pub(crate) fn due_in_parts(
+        &self,
+        parts: &[(u64, u64)],
+        clients: u32,
+        seed: u64,
+        start_ns: u64,
+    ) -> Vec<u64> {
+        if let Load::Open { pace: Pace::Stages(course), arrival: Arrival::Constant } = self {
+            let after = |at_ns: u64| at_ns.saturating_sub(start_ns);
+            return parts.iter().map(|(from, end)| course.due_within(after(*from), after(*end))).collect();
+        }
+        let mut due = vec![0; parts.len()];
+        for client in 0..clients {
+            let mut schedule = Schedule::new(self, Place { client, clients, pipeline: 1, seed }, start_ns);
+            for (due, (from_ns, end_ns)) in due.iter_mut().zip(parts) {
+                *due += schedule.due_within(*from_ns, *end_ns);
+            }
+        }
+        due
+    }
+}
+
 impl Schedule {
     /// The schedule of a client from the start of the load.
-    pub(crate) fn new(load: Load, place: Place, start_ns: u64) -> Self {
+    pub(crate) fn new(load: &Load, place: Place, start_ns: u64) -> Self {
         match load {
             Load::Closed { think } => {
-                let think_ns = nanoseconds(think);
+                let think_ns = nanoseconds(*think);
                 // The first requests are spread over the pause. Otherwise all clients would send at the same time for ever.
                 let phase = u128::from(think_ns) * u128::from(place.client) / u128::from(place.clients);
                 let due_ns = std::iter::repeat_n(start_ns + phase as u64, place.pipeline).collect();
                 Schedule::Closed { due_ns, think_ns }
             }
-            Load::Open { rate, arrival: Arrival::Constant } => {
-                Schedule::Constant(Constant::new(rate, place, start_ns))
-            }
-            Load::Open { rate, arrival: Arrival::Poisson } => {
-                Schedule::Poisson(Poisson::new(rate, place, start_ns))
-            }
+            Load::Open { pace, arrival } => match (pace, arrival) {
+                (Pace::Constant(rate), Arrival::Constant) => {
+                    Schedule::Constant(Constant::new(*rate, place, start_ns))
+                }
+                (Pace::Constant(rate), Arrival::Poisson) => {
+                    Schedule::Poisson(Poisson::new(*rate, place, start_ns))
+                }
+                (Pace::Stages(course), Arrival::Constant) => {
+                    Schedule::Staged(Box::new(Staged::new(course, place, start_ns)))
+                }
+                (Pace::Stages(course), Arrival::Poisson) => {
+                    Schedule::StagedPoisson(Box::new(StagedPoisson::new(course, place, start_ns)))
+                }
+            },
         }
     }
 
@@ -104,6 +158,8 @@ impl Schedule {
             Schedule::Closed { due_ns, .. } => due_ns.front().copied(),
             Schedule::Constant(constant) => Some(constant.due_ns()),
             Schedule::Poisson(poisson) => Some(poisson.due_ns()),
+            Schedule::Staged(staged) => staged.due_ns(),
+            Schedule::StagedPoisson(poisson) => poisson.due_ns(),
         }
     }
 
@@ -114,13 +170,17 @@ impl Schedule {
             Schedule::Closed { due_ns, .. } => drop(due_ns.pop_front()),
             Schedule::Constant(constant) => constant.advance(),
             Schedule::Poisson(poisson) => poisson.advance(),
+            Schedule::Staged(staged) => staged.advance(),
+            Schedule::StagedPoisson(poisson) => poisson.advance(),
         }
     }
 
     /// Removes all requests that are due before `end_ns`, and returns how many of them are due at `from_ns` or later.
     pub(crate) fn due_within(&mut self, from_ns: u64, end_ns: u64) -> u64 {
-        if let Schedule::Constant(constant) = self {
-            return constant.due_within(from_ns, end_ns);
+        match self {
+            Schedule::Constant(constant) => return constant.due_within(from_ns, end_ns),
+            Schedule::Staged(staged) => return staged.due_within(from_ns, end_ns),
+            Schedule::Closed { .. } | Schedule::Poisson(_) | Schedule::StagedPoisson(_) => {}
         }
         let mut count = 0;
         while let Some(due_ns) = self.peek().filter(|due_ns| *due_ns < end_ns) {
@@ -149,7 +209,7 @@ mod tests {
     fn one_second(load: Load, clients: u32, seed: u64) -> Vec<u64> {
         let mut moments = Vec::new();
         for client in 0..clients {
-            let mut schedule = Schedule::new(load, Place { client, clients, pipeline: 1, seed }, 0);
+            let mut schedule = Schedule::new(&load, Place { client, clients, pipeline: 1, seed }, 0);
             while let Some(due) = schedule.peek().filter(|due| *due < NS_PER_S) {
                 moments.push(due);
                 schedule.pop();
@@ -171,14 +231,14 @@ mod tests {
     }
 
     fn poisson(rate_per_s: u64) -> Load {
-        Load::Open { rate: Rate::per_second(rate_per_s), arrival: Arrival::Poisson }
+        Load::Open { pace: Pace::Constant(Rate::per_second(rate_per_s)), arrival: Arrival::Poisson }
     }
 
     #[test]
     fn constant_arrivals_do_not_drift() {
-        let load = Load::Open { rate: Rate::per_second(3), arrival: Arrival::Constant };
-        assert_eq!(one_second(load, 2, 0), [0, 333_333_333, 666_666_666]);
-        let mut schedule = Schedule::new(load, Place { client: 1, clients: 2, pipeline: 1, seed: 0 }, 5);
+        let load = Load::Open { pace: Pace::Constant(Rate::per_second(3)), arrival: Arrival::Constant };
+        assert_eq!(one_second(load.clone(), 2, 0), [0, 333_333_333, 666_666_666]);
+        let mut schedule = Schedule::new(&load, Place { client: 1, clients: 2, pipeline: 1, seed: 0 }, 5);
         for _ in 0..3_000_000 {
             schedule.pop();
         }
@@ -187,23 +247,26 @@ mod tests {
 
     #[test]
     fn rates_below_one_per_second_are_exact() {
-        let load = Load::Open { rate: "7/min".parse().unwrap(), arrival: Arrival::Constant };
-        let mut schedule = Schedule::new(load, Place { client: 0, clients: 1, pipeline: 1, seed: 0 }, 0);
+        let load = Load::Open { pace: Pace::Constant("7/min".parse().unwrap()), arrival: Arrival::Constant };
+        let mut schedule = Schedule::new(&load, Place { client: 0, clients: 1, pipeline: 1, seed: 0 }, 0);
         for number in 0..7 * 60 * 24 {
             assert_eq!(schedule.peek(), Some(number * 60 * NS_PER_S / 7));
             schedule.pop();
         }
         assert_eq!(schedule.peek(), Some(24 * 3600 * NS_PER_S));
         // The last of a million clients sends its first request after the end of any run.
-        let load = Load::Open { rate: Rate::MIN, arrival: Arrival::Constant };
+        let load = Load::Open { pace: Pace::Constant(Rate::MIN), arrival: Arrival::Constant };
         let last = Place { client: 999_999, clients: 1_000_000, pipeline: 1, seed: 0 };
-        assert_eq!(Schedule::new(load, last, 1).peek(), Some(999_999 * 3600 * NS_PER_S + 1));
+        assert_eq!(Schedule::new(&load, last, 1).peek(), Some(999_999 * 3600 * NS_PER_S + 1));
     }
 
     #[test]
     fn constant_arrivals_of_all_clients_are_evenly_spaced() {
-        let moments =
-            one_second(Load::Open { rate: Rate::per_second(10_000), arrival: Arrival::Constant }, 500, 0);
+        let moments = one_second(
+            Load::Open { pace: Pace::Constant(Rate::per_second(10_000)), arrival: Arrival::Constant },
+            500,
+            0,
+        );
         assert_eq!(moments.len(), 10_000);
         assert!(moments.windows(2).all(|pair| pair[1] - pair[0] == 100_000));
     }
@@ -249,7 +312,8 @@ mod tests {
             for arrival in [Arrival::Constant, Arrival::Poisson] {
                 let rate: Rate = rate.parse().unwrap();
                 let place = Place { client, clients: 3, pipeline: 1, seed: 1 };
-                let mut schedule = Schedule::new(Load::Open { rate, arrival }, place, 50);
+                let mut schedule =
+                    Schedule::new(&Load::Open { pace: Pace::Constant(rate), arrival }, place, 50);
                 let mut one_by_one = schedule.clone();
                 let mut count = 0;
                 while let Some(due_ns) = one_by_one.peek().filter(|due_ns| *due_ns < end_ns) {
@@ -271,7 +335,7 @@ mod tests {
     #[test]
     fn in_a_closed_loop_the_end_of_a_request_makes_the_next_one_due() {
         let load = Load::Closed { think: Duration::from_nanos(100) };
-        let mut schedule = Schedule::new(load, Place { client: 1, clients: 2, pipeline: 2, seed: 0 }, 1000);
+        let mut schedule = Schedule::new(&load, Place { client: 1, clients: 2, pipeline: 2, seed: 0 }, 1000);
         assert_eq!(schedule.peek(), Some(1050));
         schedule.pop();
         schedule.pop();

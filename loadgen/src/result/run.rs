@@ -11,6 +11,7 @@ mod plan;
 mod requests;
 mod server;
 mod slo;
+mod stage;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -25,10 +26,11 @@ pub(crate) use self::{
     interval::{Interval, Tail},
     latency::{Bar, FailedTail, Latencies, Latency},
     merged::{Merged, MergedPart},
-    plan::{Loop, PlanSummary},
+    plan::{Loop, PlanSummary, StagePlan},
     requests::{Connections, Rate, Requests},
     server::{Network, Server},
     slo::SloOutcome,
+    stage::{Aborted, Outcomes, Recovery, Stage},
     verdict::{Reason, Status, Verdict},
 };
 use crate::load::exchange::Mismatch;
@@ -42,6 +44,9 @@ pub(crate) struct Report {
     pub verdict: Verdict,
     /// A signal ended the run early. The numbers cover the time until then.
     pub interrupted: bool,
+    /// The condition of `--abort-on` that ended the run early. The numbers cover the time until then.
+    #[serde(default)]
+    pub aborted: Option<Aborted>,
     /// The command line in shell syntax, with the environment variables that loadgen's own server reads. None for a run
     /// inside another command, and in older results.
     #[serde(default)]
@@ -80,6 +85,12 @@ pub(crate) struct Report {
     /// The connections.
     #[serde(default)]
     pub connections: Connections,
+    /// The stages that have begun. Empty without stages.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// The course after the peak of the stages. None if the rate never falls, or if no overload was seen before.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
     /// The measured times, in nanoseconds.
     pub latency_ns: Latencies,
     /// The response times on a logarithmic axis, from the shortest to the longest.

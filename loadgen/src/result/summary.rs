@@ -15,8 +15,8 @@ pub(crate) use self::{
     quantile::{Quantile, SAMPLES_BEYOND, Unanswered, max, quantile_of, samples_needed},
 };
 use crate::{
-    engine::recording::Latency as Samples,
-    result::{FailedTail, Interval, Latency, Report},
+    engine::{failure::Failure, recording::Latency as Samples, slice::Slice},
+    result::{FailedTail, Interval, Latency, Outcomes, Report},
 };
 
 /// The report's numbers of a distribution of completed requests.
@@ -41,6 +41,23 @@ pub(crate) fn distribution(times: &Histogram<u64>, unanswered: Unanswered) -> La
         max: percentiles.get("max", 1_000_000),
         hdr: serialise(times),
         failed_tail: percentiles.failed_tail(),
+    }
+}
+
+/// The outcomes of some of the requests, which were due in a time of this length.
+pub(crate) fn outcomes(slice: &Slice, length_s: f64) -> Outcomes {
+    let counts = &slice.counts;
+    let kinds = Failure::ALL.iter().map(|(kind, name, _)| ((*name).to_owned(), slice.failures.get(*kind)));
+    let unanswered = Unanswered { count: counts.unanswered(), waited_ns_min: counts.given_up_after_ns_min };
+    Outcomes {
+        achieved_per_s: if length_s > 0.0 { counts.replies_in_window as f64 / length_s } else { 0.0 },
+        due: counts.due(),
+        completed: counts.completed,
+        failed: counts.failed + counts.unsent,
+        unsent: counts.unsent,
+        cut_off: counts.cut_off,
+        errors: kinds.filter(|(_, count)| *count > 0).collect(),
+        response_ns: distribution(slice.response.histogram(), unanswered),
     }
 }
 

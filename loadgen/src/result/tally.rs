@@ -1,6 +1,7 @@
 //! Gathers the recordings of the load threads during a run.
 
 mod report;
+mod stages;
 
 use std::{
     collections::VecDeque,
@@ -22,7 +23,7 @@ use crate::{
     },
     load::{exchange::Mismatch, plan::Plan},
     result::{
-        Interval, Tail,
+        Aborted, Interval, Tail,
         cost::Cost,
         summary::{self, Unanswered},
     },
@@ -63,6 +64,7 @@ pub(crate) struct Tally {
     last_reply_ns: u64,
     mismatch: Option<Mismatch>,
     unexpected: Option<Mismatch>,
+    aborted: Option<Aborted>,
     /// The resources used until the start and until the end of the window.
     cost: Option<(Cost, Cost)>,
 }
@@ -103,6 +105,7 @@ impl Tally {
             last_reply_ns: 0,
             mismatch: None,
             unexpected: None,
+            aborted: None,
             cost: None,
         }
     }
@@ -148,6 +151,11 @@ impl Tally {
     /// Sets how much later than planned the load began.
     pub(crate) fn set_late_start(&mut self, late_ns: u64) {
         self.late_start_ns = late_ns;
+    }
+
+    /// A condition has ended the load early.
+    pub(crate) fn set_aborted(&mut self, aborted: Aborted) {
+        self.aborted = Some(aborted);
     }
 
     /// Sets the resources used until the start and until the end of the window.

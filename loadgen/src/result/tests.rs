@@ -20,6 +20,7 @@ pub(crate) fn example() -> Report {
         schema: SCHEMA,
         verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
         interrupted: false,
+        aborted: None,
         command: None,
         plan: PlanSummary {
             targets: vec!["127.0.0.1:40123".to_owned()],
@@ -27,6 +28,7 @@ pub(crate) fn example() -> Report {
             connections: 50,
             threads: 1,
             rate_per_s: Some(1_000.0),
+            stages: Vec::new(),
             arrival: Some(Arrival::Poisson),
             pipeline: 1,
             think_s: None,
@@ -48,6 +50,7 @@ pub(crate) fn example() -> Report {
             kernel_timestamps: false,
             start_at_unix_ms: None,
             slo: Vec::new(),
+            abort_on: Vec::new(),
         },
         environment: Environment {
             version: "0.1.0".to_owned(),
@@ -81,6 +84,8 @@ pub(crate) fn example() -> Report {
         first_mismatch: None,
         first_unexpected: None,
         response_histogram: summary::bars(response.histogram()),
+        stages: Vec::new(),
+        recovery: None,
         connections: Connections { established: 50, lost: 0 },
         latency_ns: Latencies {
             response: summary::latency(&response),

@@ -32,7 +32,7 @@ use crate::{
         plan::Plan,
         start_at::{self, Beginning},
     },
-    result::{cost::Cost, setting::Setting, tally::Tally},
+    result::{Aborted, cost::Cost, setting::Setting, tally::Tally, watch::Watch},
     subject::server_process::{ServerProcess, usage::Moment},
 };
 
@@ -195,6 +195,7 @@ impl LoadThreads {
     ) -> Tally {
         let mut tally = self.tally(plan, window);
         let mut cost = WindowCost::default();
+        let mut watch = Watch::new(&plan.measuring);
         loop {
             let now_ns = self.clock.now_ns();
             if let Some(stop_ns) = self.control.stop_ns() {
@@ -211,7 +212,15 @@ impl LoadThreads {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            show_finished_intervals(&mut tally, progress);
+            let aborted = show_finished_intervals(&mut tally, &mut watch, progress);
+            // An end that has already come, or been ordered, needs no condition.
+            if let Some(aborted) = aborted.filter(|_| self.clock.now_ns() < window.end_ns)
+                && self.control.stop_ns().is_none()
+            {
+                self.control.stop(self.clock.now_ns());
+                progress.say(&format!("the load ends early: {}", aborted.message));
+                tally.set_aborted(aborted);
+            }
         }
         tally.close();
         progress.total(tally.total());
@@ -289,13 +298,22 @@ impl WindowCost {
     }
 }
 
-/// Shows the intervals that all threads have reported since the last call.
-fn show_finished_intervals(tally: &mut Tally, progress: &mut dyn Progress) {
+/// Shows the intervals that all threads have reported since the last call. Returns the first condition that they meet.
+fn show_finished_intervals(
+    tally: &mut Tally,
+    watch: &mut Watch,
+    progress: &mut dyn Progress,
+) -> Option<Aborted> {
     let finished = tally.finished_intervals();
-    finished.iter().for_each(|(interval, failures)| progress.interval(interval, failures));
+    let mut aborted = None;
+    for (interval, failures) in &finished {
+        progress.interval(interval, failures);
+        aborted = aborted.or(watch.interval(interval, failures));
+    }
     if !finished.is_empty() {
         progress.total(tally.total());
     }
+    aborted
 }
 
 fn no_client_connected(

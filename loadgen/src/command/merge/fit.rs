@@ -7,7 +7,7 @@ use common::{human::plural, units::format_duration};
 use super::{MergeError, Part, least, most};
 use crate::{
     load::schedule::Arrival,
-    result::{Loop, PlanSummary},
+    result::{Loop, PlanSummary, StagePlan},
 };
 
 /// The share by which windows of one load may differ in length.
@@ -26,6 +26,10 @@ static PROPERTIES: &[Property] = &[
         None => "no --arrival".to_owned(),
         Some(Arrival::Constant) => "constant arrivals".to_owned(),
         Some(Arrival::Poisson) => "Poisson arrivals".to_owned(),
+    },
+    |plan| match stages(plan) {
+        stages if stages.is_empty() => "no --stages".to_owned(),
+        stages => format!("--stages {stages}"),
     },
     |plan| format!("a pipeline of {}", plan.pipeline),
     |plan| format!("a pause of {}", seconds(plan.think_s.unwrap_or(0.0))),
@@ -97,6 +101,7 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
         connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
         threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
         rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
+        stages: summed_stages(parts),
         // If one generator has no limit, the load has none.
         connect_rate_per_s: plans().map(|plan| plan.connect_rate_per_s).try_fold(0, saturating_sum),
         requests: plans().map(|plan| plan.requests).try_fold(0, saturating_sum),
@@ -105,8 +110,25 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
         start_at_unix_ms: least(parts, |report| report.plan.start_at_unix_ms)
             .filter(|at_ms| plans().all(|plan| plan.start_at_unix_ms == Some(*at_ms))),
         slo: united(plans().flat_map(|plan| plan.slo.iter())),
+        abort_on: united(plans().flat_map(|plan| plan.abort_on.iter())),
         ..first.clone()
     }
+}
+
+fn stages(plan: &PlanSummary) -> String {
+    plan.stages.iter().map(|stage| stage.stage.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// The stages, which all generators have in common, with the sums of their rates.
+fn summed_stages(parts: &[Part]) -> Vec<StagePlan> {
+    let mut stages = parts[0].report.plan.stages.clone();
+    for other in &parts[1..] {
+        for (stage, other) in stages.iter_mut().zip(&other.report.plan.stages) {
+            stage.from_per_s += other.from_per_s;
+            stage.to_per_s += other.to_per_s;
+        }
+    }
+    stages
 }
 
 /// Each text once, in its first order.

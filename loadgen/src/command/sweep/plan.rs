@@ -6,7 +6,7 @@ use crate::{
         plan::Plan,
         rate::Rate,
         request::{CONNECTIONS_MAX, PlanError, Request, known_port},
-        schedule::{Arrival, Load},
+        schedule::{Arrival, Load, Pace},
     },
     result::sweep::Axis,
     subject::candidate::{Candidate, SelectionError, ServerSelection},
@@ -155,7 +155,7 @@ impl SweepPlan {
         let mut load = self.load.clone();
         load.seed = load.seed.wrapping_add(round as u64);
         match (self.axis, &mut load.load) {
-            (Axis::Rate, Load::Open { rate, .. }) => *rate = Rate::per_second(level),
+            (Axis::Rate, Load::Open { pace, .. }) => *pace = Pace::Constant(Rate::per_second(level)),
             (Axis::Rate, Load::Closed { .. }) => unreachable!("a sweep of rates is an open loop"),
             (Axis::Connections, _) => {
                 load.connections = u32::try_from(level).expect("the maximum number of clients fits");
@@ -225,7 +225,8 @@ pub(crate) mod tests {
         assert_eq!((plan.axis, plan.levels[0]), (Axis::Rate, 1_000));
         let load = plan.load(5_000, 2);
         assert_eq!((load.rate_per_s(), load.seed, load.connections), (Some(5_000.0), 3, 500));
-        assert_eq!(load.load, Load::Open { rate: Rate::per_second(5_000), arrival: Arrival::Poisson });
+        let pace = Pace::Constant(Rate::per_second(5_000));
+        assert_eq!(load.load, Load::Open { pace, arrival: Arrival::Poisson });
         let plan = with(|request| {
             request.connection_counts = Some("1..100".parse().unwrap());
             request.load.threads = Some(1);

@@ -95,6 +95,26 @@ pub(super) fn outline(bars: &[Bar]) -> Segment {
     first.into_iter().chain(steps).chain(last).collect()
 }
 
+/// The offered rate over time: that of the stages until the end of the window, or the same at all times.
+pub(super) fn offered(report: &Report, per_s: f64) -> Segment {
+    let end_s = report.elapsed_s;
+    if report.plan.stages.is_empty() {
+        return vec![(0.0, per_s), (end_s, per_s)];
+    }
+    let mut start_s = 0.0;
+    let mut course = Segment::new();
+    for stage in &report.plan.stages {
+        let share = ((end_s - start_s) / stage.duration_s).min(1.0);
+        if share <= 0.0 {
+            break;
+        }
+        let last_per_s = stage.from_per_s + (stage.to_per_s - stage.from_per_s) * share;
+        course.extend([(start_s, stage.from_per_s), (start_s + stage.duration_s * share, last_per_s)]);
+        start_s += stage.duration_s;
+    }
+    course
+}
+
 /// A value of each interval at the middle of its time in seconds. An interval without a value is a gap.
 pub(super) fn over_time(report: &Report, of: impl Fn(&Interval) -> Option<f64>) -> Vec<Segment> {
     let all = report.intervals.iter().zip(spans(report));

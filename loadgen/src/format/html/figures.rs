@@ -134,10 +134,17 @@ pub(super) fn course(report: &Report) -> Markup {
     if report.intervals.is_empty() {
         return html! { p { "The result holds no intervals." } };
     }
+    // With stages, the offered rate is the cause of the latency, and its picture lies below.
+    let (latency, rate) = (latency_over_time(report), rate_over_time(report));
     html! {
-        div.figures {
-            (rate_over_time(report).figure())
-            (latency_over_time(report).figure())
+        @if report.plan.stages.is_empty() {
+            div.figures {
+                (rate.figure())
+                (latency.figure())
+            }
+        } @else {
+            div.figures { (latency.figure()) }
+            div.figures { (rate.figure()) }
         }
     }
 }
@@ -145,8 +152,8 @@ pub(super) fn course(report: &Report) -> Markup {
 fn rate_over_time(report: &Report) -> Plot {
     let achieved = curve::over_time(report, |interval| Some(interval.achieved_per_s));
     let mut lines = vec![Line { has_dots: true, ..Line::new(0, "achieved", achieved) }];
-    let level = |per_s: f64| vec![vec![(0.0, per_s), (report.elapsed_s, per_s)]];
-    lines.extend(report.rate.offered_per_s.map(|per_s| reference("offered", &REFERENCE, level(per_s))));
+    let offered = report.rate.offered_per_s.map(|per_s| curve::offered(report, per_s));
+    lines.extend(offered.map(|course| reference("offered", &REFERENCE, vec![course])));
     let achieved = rate(report.rate.achieved_per_s);
     Plot {
         title: "Rate".to_owned(),

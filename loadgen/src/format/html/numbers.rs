@@ -1,5 +1,7 @@
 //! Every number of a run, in tables.
 
+mod stages;
+
 use std::collections::BTreeMap;
 
 use common::human::{bytes, count, duration_ns, percent, plural, rate};
@@ -19,6 +21,7 @@ pub(super) fn all(report: &Report) -> Markup {
         @if let Some(calibration) = &report.calibration {
             (section("Calibration", &of_calibration(calibration, report.latency_ns.response.failed_tail.as_ref())))
         }
+        @if !report.stages.is_empty() { (section("Stages", &stages::stages(report))) }
         (section("Errors", &errors(report)))
         (section("Numbers", &html! {
             div.columns {

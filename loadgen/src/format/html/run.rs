@@ -8,7 +8,7 @@ use super::{
     parts::{self, prose},
 };
 use crate::{
-    format::words::{load, own_server, status_name},
+    format::words::{self, load, own_server, status_name},
     result::{Report, Status},
 };
 
@@ -46,6 +46,9 @@ fn verdict(report: &Report) -> Markup {
             p.meaning { (meaning(status)) }
             @if report.interrupted {
                 p { "Interrupted: the numbers cover the part that ran." }
+            }
+            @if let Some(aborted) = &report.aborted {
+                p { "Ended early: the numbers cover the part that ran. " (prose(&format!("{}.", words::aborted(aborted)))) }
             }
             @if !report.verdict.reasons.is_empty() {
                 ul.reasons {

@@ -5,6 +5,7 @@ mod disturbance;
 mod histogram;
 mod latencies;
 mod requests;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use common::human::{duration_ns, plural};
 use crate::{
     format::{
         text::page::{self, BAD, GOOD, Page, last_line, line, paint, status_style},
-        words::{load, machine, message, own_server},
+        words::{self, load, machine, message, own_server},
     },
     result::{Merged, Report},
 };
@@ -26,6 +27,7 @@ pub(super) fn write(report: &Report, out: &mut Page) -> io::Result<()> {
     write_slo(report, out)?;
     write_setup(report, out)?;
     requests::write(report, out)?;
+    stages::write(report, out)?;
     latencies::write(report, out)?;
     histogram::write(report, out)?;
     requests::write_errors(report, out)?;
@@ -40,7 +42,11 @@ fn verdicts(report: &Report) -> Vec<String> {
     let status = page::status(report.verdict.status);
     let codes: Vec<_> = report.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
     let missed: Vec<_> = report.slo.iter().filter(|slo| !slo.met).map(|slo| slo.slo.as_str()).collect();
-    let interrupted = if report.interrupted { ", interrupted" } else { "" };
+    let interrupted = match report.aborted {
+        _ if report.interrupted => ", interrupted",
+        Some(_) => ", ended by --abort-on",
+        None => "",
+    };
     let missed_slos = |which: &str| match missed.is_empty() {
         true => String::new(),
         false => format!("; {}{which}", paint(BAD, "SLO MISSED")),
@@ -60,9 +66,15 @@ fn verdicts(report: &Report) -> Vec<String> {
 
 fn write_verdict(report: &Report, out: &mut Page) -> io::Result<()> {
     let status = page::status(report.verdict.status);
-    let interrupted =
-        if report.interrupted { ", interrupted: the numbers cover the part that ran" } else { "" };
+    let interrupted = match report.aborted {
+        _ if report.interrupted => ", interrupted: the numbers cover the part that ran",
+        Some(_) => ", ended early: the numbers cover the part that ran",
+        None => "",
+    };
     line(out, "verdict", &format!("{status}{interrupted}"))?;
+    if let Some(aborted) = &report.aborted {
+        line(out, "aborted", &words::aborted(aborted))?;
+    }
     for reason in &report.verdict.reasons {
         let code = paint(status_style(reason.status), &reason.code);
         line(out, "", &format!("{code}: {}", reason.message))?;

@@ -32,7 +32,7 @@ pub(super) fn stall(report: &Report) -> Option<Finding> {
     }
     let stall_ns = report.fairness.longest_stall_ns as f64;
     let usual_ns = report.latency_ns.of_completed().p50.unwrap_or(0) as f64;
-    let replies_ns = STALL_REPLIES_MIN * 1e9 / report.rate.achieved_per_s.max(f64::EPSILON);
+    let replies_ns = STALL_REPLIES_MIN * 1e9 / usual_per_s(report).max(f64::EPSILON);
     let bound = STALL_NS_MIN.max(usual_ns * STALL_MEDIANS_MIN).max(replies_ns);
     (stall_ns > bound).then(|| {
         let stall = duration_ns(stall_ns as u64);
@@ -51,6 +51,18 @@ pub(super) fn stall(report: &Report) -> Option<Finding> {
         };
         Finding { status: Status::Suspect, value: stall_ns, bound, message, advice }
     })
+}
+
+/// The replies per second to expect at the time of the longest stall. With stages, the rate at that time may be far below
+/// the mean.
+fn usual_per_s(report: &Report) -> f64 {
+    let achieved = report.rate.achieved_per_s;
+    let Some(at_ns) = report.fairness.longest_stall_at_ns.filter(|_| !report.plan.stages.is_empty()) else {
+        return achieved;
+    };
+    let ends = [at_ns, at_ns.saturating_add(report.fairness.longest_stall_ns)];
+    let planned = ends.map(|at_ns| report.plan.rate_at(at_ns as f64 / 1e9).unwrap_or(achieved));
+    planned[0].max(planned[1]).min(achieved)
 }
 
 pub(super) fn warm_up(report: &Report) -> Option<Finding> {
@@ -116,8 +128,12 @@ fn drifting(values: &[f64]) -> Option<(f64, f64)> {
     (apart && ordered >= DRIFT_ORDERED_SHARE_MIN).then_some((earlier, later))
 }
 
-/// The intervals without the last one, which may be shorter. Empty if one of them has too few replies.
+/// The intervals without the last one, which may be shorter. Empty if one of them has too few replies, or if the rate changes
+/// from stage to stage: then the intervals differ by plan.
 fn whole_intervals(report: &Report) -> Vec<&Interval> {
+    if report.plan.has_changing_rate() {
+        return Vec::new();
+    }
     let intervals = report.intervals.iter().take(report.intervals.len().saturating_sub(1));
     let intervals: Vec<_> = intervals.collect();
     let enough = intervals.iter().all(|interval| interval.completed >= INTERVAL_REPLIES_MIN);
@@ -127,7 +143,7 @@ fn whole_intervals(report: &Report) -> Vec<&Interval> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::verdict::tests::codes;
+    use crate::{judge::verdict::tests::codes, result::StagePlan};
 
     fn with_medians(medians_us: &[u64]) -> impl Fn(&mut Report) {
         move |report| {
@@ -202,6 +218,38 @@ mod tests {
             (0..3).for_each(|index| report.intervals[index].achieved_per_s = 1_400.0);
         };
         assert_eq!(codes(rates), ["drift"]);
+    }
+
+    #[test]
+    fn intervals_that_differ_by_plan_are_not_compared() {
+        let staged = |to_per_s| {
+            move |report: &mut Report| {
+                with_medians(&[100, 110, 120, 150, 160, 170])(report);
+                report.plan.stages =
+                    vec![StagePlan { stage: String::new(), from_per_s: 1_000.0, to_per_s, duration_s: 6.0 }];
+            }
+        };
+        assert_eq!(codes(staged(1_000.0)), ["drift"]);
+        assert_eq!(codes(staged(2_000.0)), [""; 0]);
+    }
+
+    #[test]
+    fn a_stall_is_compared_with_the_rate_of_its_stage() {
+        let stall_at = |at_s: f64| {
+            move |report: &mut Report| {
+                let stage = |per_s| StagePlan {
+                    stage: String::new(),
+                    from_per_s: per_s,
+                    to_per_s: per_s,
+                    duration_s: 1.0,
+                };
+                report.plan.stages = vec![stage(1_990.0), stage(10.0)];
+                report.fairness.longest_stall_ns = 150_000_000;
+                report.fairness.longest_stall_at_ns = Some((at_s * 1e9) as u64);
+            }
+        };
+        assert_eq!(codes(stall_at(0.5)), ["stall"]);
+        assert_eq!(codes(stall_at(1.5)), [""; 0]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ mod tests {
         # HELP loadgen_connections_configured Clients, each with its own connection.
         # TYPE loadgen_connections_configured gauge
         loadgen_connections_configured 500
-        # HELP loadgen_offered_requests_per_second Requests that become due per second, of all clients together. Open loop only.
+        # HELP loadgen_offered_requests_per_second Requests that become due per second, of all clients together; with --stages, the mean over the window. Open loop only.
         # TYPE loadgen_offered_requests_per_second gauge
         loadgen_offered_requests_per_second 20000.0
         # HELP loadgen_phase Phase of the run: 1 for the current phase, 0 for the others.

@@ -33,7 +33,8 @@ fn configuration(page: &mut Page<'_>, facts: &Facts) -> fmt::Result {
     if let Some(rate) = rate_per_s {
         page.gauge(
             "offered_requests_per_second",
-            "Requests that become due per second, of all clients together. Open loop only.",
+            "Requests that become due per second, of all clients together; with --stages, the mean over the window. Open loop \
+             only.",
             *rate,
         )?;
     }

@@ -28,7 +28,8 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    pub(super) fn is_good_when_low(self) -> bool {
+    /// Whether low values are good.
+    pub(crate) fn is_good_when_low(self) -> bool {
         !matches!(self, Metric::Rate | Metric::Jain)
     }
 
@@ -42,7 +43,7 @@ impl Metric {
     }
 
     /// Parses a bound, and converts it to the unit of the metric in a result.
-    pub(super) fn bound(self, written: &str) -> Result<f64, String> {
+    pub(in crate::load) fn bound(self, written: &str) -> Result<f64, String> {
         match self {
             Metric::Percentile(_) | Metric::Mean | Metric::Max => {
                 parse_positive_duration(written).map(|bound| bound.as_nanos() as f64)

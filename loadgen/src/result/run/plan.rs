@@ -6,7 +6,9 @@ use crate::load::{
     expect::Expect,
     plan::Plan,
     protocol::{Protocol, echo::Echo},
+    rate::Rate,
     schedule::{Arrival, Load},
+    stages::{RateOrZero, Stage, Stages},
     start_at,
 };
 
@@ -31,8 +33,11 @@ pub(crate) struct PlanSummary {
     pub connections: u32,
     /// Load threads.
     pub threads: usize,
-    /// The rate of an open loop.
+    /// The rate of an open loop. With stages, it is the mean over the window.
     pub rate_per_s: Option<f64>,
+    /// The stages of an open loop. Empty for a constant rate.
+    #[serde(default)]
+    pub stages: Vec<StagePlan>,
     /// The arrival process of an open loop.
     pub arrival: Option<Arrival>,
     /// The maximum of outstanding requests per client.
@@ -86,6 +91,34 @@ pub(crate) struct PlanSummary {
     /// The SLOs.
     #[serde(default)]
     pub slo: Vec<String>,
+    /// The conditions that end the load early.
+    #[serde(default)]
+    pub abort_on: Vec<String>,
+}
+
+/// A stage of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StagePlan {
+    /// The stage as it was given: `0..20k/30s`.
+    pub stage: String,
+    /// The rate at its start.
+    pub from_per_s: f64,
+    /// The rate at its end.
+    pub to_per_s: f64,
+    /// Its length.
+    pub duration_s: f64,
+}
+
+impl StagePlan {
+    fn of(stage: &Stage) -> Self {
+        let per_s = |rate: RateOrZero| rate.map_or(0.0, Rate::per_s);
+        Self {
+            stage: stage.to_string(),
+            from_per_s: per_s(stage.from),
+            to_per_s: per_s(stage.to),
+            duration_s: stage.length.as_secs_f64(),
+        }
+    }
 }
 
 /// The protocol of results of older versions.
@@ -94,18 +127,40 @@ fn echo() -> String {
 }
 
 impl PlanSummary {
+    /// Whether the rate changes during the run.
+    pub(crate) fn has_changing_rate(&self) -> bool {
+        let mut rates = self.stages.iter().flat_map(|stage| [stage.from_per_s, stage.to_per_s]);
+        let first = rates.next();
+        rates.any(|rate| Some(rate) != first)
+    }
+
+    /// The planned rate at a time after the window's start. None in a closed loop.
+    pub(crate) fn rate_at(&self, t_s: f64) -> Option<f64> {
+        let mut start_s = 0.0;
+        for stage in &self.stages {
+            if t_s < start_s + stage.duration_s {
+                let share = ((t_s - start_s) / stage.duration_s).max(0.0);
+                return Some(stage.from_per_s + (stage.to_per_s - stage.from_per_s) * share);
+            }
+            start_s += stage.duration_s;
+        }
+        self.stages.last().map(|last| last.to_per_s).or(self.rate_per_s)
+    }
+
     /// The summary of a plan for these targets.
     pub(crate) fn of(plan: &Plan, targets: &[String]) -> Self {
-        let (arrival, think) = match plan.load {
-            Load::Open { arrival, .. } => (Some(arrival), None),
-            Load::Closed { think } => (None, Some(think)),
+        let (arrival, think) = match &plan.load {
+            Load::Open { arrival, .. } => (Some(*arrival), None),
+            Load::Closed { think } => (None, Some(*think)),
         };
+        let stages = plan.stages.iter().flat_map(Stages::all);
         Self {
             targets: targets.to_vec(),
             r#loop: if arrival.is_some() { Loop::Open } else { Loop::Closed },
             connections: plan.connections,
             threads: plan.threads,
             rate_per_s: plan.rate_per_s(),
+            stages: stages.map(StagePlan::of).collect(),
             arrival,
             pipeline: plan.pipeline,
             think_s: think.map(|think| think.as_secs_f64()),
@@ -127,6 +182,7 @@ impl PlanSummary {
             kernel_timestamps: plan.measuring.kernel_timestamps,
             start_at_unix_ms: plan.timing.start_at.map(start_at::unix_ms),
             slo: plan.measuring.slo.iter().map(ToString::to_string).collect(),
+            abort_on: plan.measuring.abort_on.iter().map(ToString::to_string).collect(),
         }
     }
 }

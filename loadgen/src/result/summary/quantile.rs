@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     engine::recording::{Counts, LATENCY_NS_MAX},
-    result::{FailedTail, Interval, Report},
+    result::{FailedTail, Interval, Outcomes, Report},
 };
 
 /// The samples that must lie beyond a percentile, so that a single outlier does not decide it.
@@ -62,6 +62,12 @@ impl Unanswered {
     /// The unanswered requests of an interval.
     pub(crate) fn of_interval(interval: &Interval) -> Self {
         Self::of_tail(interval.failed_tail.as_ref(), interval.failed)
+    }
+
+    /// The unanswered requests of a part of the requests.
+    pub(crate) fn of_outcomes(outcomes: &Outcomes) -> Self {
+        let counted = outcomes.failed.saturating_add(outcomes.cut_off);
+        Self::of_tail(outcomes.response_ns.failed_tail.as_ref(), counted)
     }
 
     fn of_tail(tail: Option<&FailedTail>, counted: u64) -> Self {

@@ -19,6 +19,7 @@ use crate::{
         Status, Verdict,
         cost::Cost,
         fairness,
+        recovery::recovery,
         setting::Setting,
         summary::{self, Unanswered},
     },
@@ -30,10 +31,11 @@ impl Tally {
     pub(crate) fn into_report(self, plan: &Plan, setting: Setting, interrupted: bool) -> Report {
         let elapsed_s = self.elapsed_s();
         let achieved_per_s = self.achieved_per_s(plan, elapsed_s);
-        Report {
+        let mut report = Report {
             schema: SCHEMA,
             verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
             interrupted,
+            aborted: self.aborted.clone(),
             command: None,
             environment: setting.environment.clone(),
             started_at_unix_ms: setting.started_at_unix_ms,
@@ -41,10 +43,12 @@ impl Tally {
             late_start_ns: self.late_start_ns,
             elapsed_s,
             requests: self.requests(plan),
-            rate: Rate { offered_per_s: plan.rate_per_s(), achieved_per_s },
+            rate: Rate { offered_per_s: plan.mean_rate_per_s(self.elapsed_ns()), achieved_per_s },
             errors: errors(&self.total.failures),
             errors_before_window: errors(&self.total.failures_before_window),
             connections: self.connections(),
+            stages: self.stages(plan),
+            recovery: None,
             first_mismatch: self.mismatch.clone(),
             first_unexpected: self.unexpected.clone(),
             response_histogram: summary::bars(self.total.response.histogram()),
@@ -62,12 +66,18 @@ impl Tally {
             intervals: self.intervals,
             tail: self.after_window,
             plan: setting.plan,
-        }
+        };
+        report.recovery = recovery(&report);
+        report
+    }
+
+    pub(super) fn elapsed_ns(&self) -> u64 {
+        self.window_ended_ns.saturating_sub(self.window.start_ns)
     }
 
     /// The length of the window. It is 0 if an interrupted run ended before the window began.
     fn elapsed_s(&self) -> f64 {
-        self.window_ended_ns.saturating_sub(self.window.start_ns) as f64 / 1e9
+        self.elapsed_ns() as f64 / 1e9
     }
 
     /// Replies per second. If the number of requests ends the window, it ends with a reply. Then replies to other requests,

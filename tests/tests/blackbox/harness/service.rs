@@ -34,7 +34,8 @@ impl Service {
             let file = folder.join("redis.conf");
             let address = if settings.contains("tls-port") { 0 } else { port };
             let settings = settings.replace("PORT", &port.to_string());
-            let text = format!("bind 127.0.0.1\nport {address}\nsave \"\"\ndir {}\n{settings}\n", folder.display());
+            let text =
+                format!("bind 127.0.0.1\nport {address}\nsave \"\"\ndir {}\n{settings}\n", folder.display());
             fs::write(&file, text).expect("the folder is ours");
             let mut command = Command::new("redis-server");
             command.arg(file);

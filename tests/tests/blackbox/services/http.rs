@@ -51,9 +51,10 @@ fn bodies_of_every_kind_have_their_end() {
         "POST /post\nContent-Type: application/json\n\n{\"id\": \"{uuid}\"}",
     ];
     let messages = messages.iter().flat_map(|message| ["--message", message]);
-    let report = Loadgen::run(Some(&nginx.address()), "--protocol http -c 4 -p 4 -n 2000 -w 0s --expect none")
-        .args(messages)
-        .report();
+    let report =
+        Loadgen::run(Some(&nginx.address()), "--protocol http -c 4 -p 4 -n 2000 -w 0s --expect none")
+            .args(messages)
+            .report();
     assert_eq!(report.count("requests.completed"), 2000);
     assert_eq!(nginx.access_log(2000).lines().count(), 2000);
 }

@@ -32,7 +32,12 @@ fn each_command_is_counted_by_the_server_too() {
         let (gets, sets) = (calls(&redis, "get"), calls(&redis, "set"));
         let report = Loadgen::run(Some(&redis.address()), "--protocol resp -c 20 -n 6000 -w 0s")
             .args(["-p", pipeline, "-t", threads])
-            .args(["--message", "3:GET key:{zipf:1..1000:0.99}", "--message", "SET key:{random:1..1000} {fill:64}"])
+            .args([
+                "--message",
+                "3:GET key:{zipf:1..1000:0.99}",
+                "--message",
+                "SET key:{random:1..1000} {fill:64}",
+            ])
             .report();
         assert_eq!(report.count("requests.completed"), 6000);
         assert_eq!(report.count("requests.verified"), 6000);

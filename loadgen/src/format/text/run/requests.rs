@@ -62,7 +62,11 @@ fn counts(report: &Report) -> String {
         }
     }
     if requests.cut_off > 0 {
-        let by = if report.interrupted { "the interruption" } else { "the end of the run" };
+        let by = match report.aborted {
+            _ if report.interrupted => "the interruption",
+            Some(_) => "the early end",
+            None => "the end of the run",
+        };
         outcomes.push(format!("{} cut off by {by}", count(requests.cut_off)));
     }
     let sent = match requests.due.saturating_sub(requests.sent) {
