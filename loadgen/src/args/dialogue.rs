@@ -128,7 +128,7 @@ impl FramingArgs {
     fn framing(&self, against: &Against) -> Framing {
         let host = match against {
             Against::Targets(targets) => targets.first().map_or(String::new(), host),
-            Against::OwnServer(_) => String::new(),
+            Against::OwnServer(_) => "localhost".to_owned(),
         };
         Framing {
             delimiter: self.delimiter.clone(),

@@ -105,6 +105,7 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         first_mismatch: parts.iter().find_map(|part| part.report.first_mismatch.clone()),
         first_unexpected: parts.iter().find_map(|part| part.report.first_unexpected.clone()),
         connections: connections(parts),
+        kinds: stages::kinds(parts)?,
         stages: stages::stages(parts)?,
         recovery: None,
         latency_ns,

@@ -50,6 +50,8 @@ pub(crate) struct Bench<X> {
     window: Window,
     requests: WindowRequests,
     stages: StageClock,
+    /// The number of kinds of requests, if there are several; else 0.
+    kinds: usize,
     connections: Connections,
     /// The recording of the current interval.
     recording: Box<Recording>,
@@ -92,7 +94,9 @@ impl<X: Exchange> Bench<X> {
         let clock = ThreadClock::new(clock);
         let budget = plan.timing.requests.map_or(u64::MAX, |requests| share(requests, thread, plan.threads));
         let stages = StageClock::new(plan);
-        let empty = || Box::new(Recording::with_stages(stages.count()));
+        let kinds = plan.dialogue.kinds.len();
+        let kinds = if kinds > 1 { kinds } else { 0 };
+        let empty = || Box::new(Recording::with_slices(stages.count(), kinds));
         Self {
             recording: empty(),
             tail: empty(),
@@ -105,6 +109,7 @@ impl<X: Exchange> Bench<X> {
             requests: WindowRequests::new(budget),
             connections: Connections::new(plan, clients, clock.now_ns()),
             stages,
+            kinds,
             mismatch: None,
             unexpected: None,
             clock,
@@ -254,6 +259,7 @@ impl<X: Exchange> Bench<X> {
     /// Takes the recording of the interval that ends now. `empty` records the next one.
     pub(crate) fn take_recording(&mut self, mut empty: Box<Recording>) -> Box<Recording> {
         empty.stages.resize_with(self.stages.count(), Slice::default);
+        empty.kinds.resize_with(self.kinds, Slice::default);
         std::mem::replace(&mut self.recording, empty)
     }
 
@@ -350,6 +356,9 @@ impl<X: Exchange> Bench<X> {
         if self.stages.count() > 0 {
             self.reply_in_stages(reply.due_ns, counted);
         }
+        if self.kinds > 0 {
+            self.reply_of_kind(reply, counted);
+        }
         counted
     }
 
@@ -361,6 +370,30 @@ impl<X: Exchange> Bench<X> {
         }
         if let Some(slice) = self.record_stage(now_ns).filter(|_| counted.as_reply_in_window) {
             slice.counts.replies_in_window += 1;
+        }
+    }
+
+    /// A reply counts for the kind of its request.
+    fn reply_of_kind(&mut self, reply: &Reply, counted: Counted) {
+        let response_ns = self.clock.now_ns() - reply.due_ns;
+        if let Some(slice) = self.record().kinds.get_mut(reply.kind) {
+            slice.counts.replies_in_window += u64::from(counted.as_reply_in_window);
+            if counted.as_completed {
+                slice.completed(response_ns);
+            }
+        }
+    }
+
+    /// Whether there are several kinds of requests.
+    #[inline]
+    pub(crate) fn has_kinds(&self) -> bool {
+        self.kinds > 0
+    }
+
+    /// A request of this kind is never sent.
+    pub(crate) fn kind_unsent(&mut self, kind: usize, waited_ns: u64) {
+        if let Some(slice) = self.record().kinds.get_mut(kind) {
+            slice.unsent(1, waited_ns);
         }
     }
 
@@ -385,6 +418,7 @@ impl<X: Exchange> Bench<X> {
         self.requests.replied(now_ns, self.window);
         let lost = LostRequest {
             due_ns: reply.due_ns,
+            kind: reply.kind,
             bytes_sent: reply.bytes_sent,
             bytes_received: reply.bytes_received,
         };
@@ -405,6 +439,10 @@ impl<X: Exchange> Bench<X> {
         if let Some(slice) = self.record_stage(request.due_ns).filter(|_| is_counted) {
             slice.failed(waited_ns);
         }
+        if let Some(slice) = self.record().kinds.get_mut(request.kind).filter(|_| is_counted) {
+            slice.failed(waited_ns);
+            slice.failures.add(failure, 1);
+        }
         is_counted
     }
 
@@ -414,6 +452,9 @@ impl<X: Exchange> Bench<X> {
         self.record().counts.cut_off += u64::from(is_counted);
         let waited_ns = self.clock.now_ns().saturating_sub(request.due_ns);
         if let Some(slice) = self.record_stage(request.due_ns).filter(|_| is_counted) {
+            slice.cut_off(waited_ns);
+        }
+        if let Some(slice) = self.record().kinds.get_mut(request.kind).filter(|_| is_counted) {
             slice.cut_off(waited_ns);
         }
         is_counted

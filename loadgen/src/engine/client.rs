@@ -162,6 +162,7 @@ impl<X: Exchange> Client<X> {
         self.missed += unsent;
         // Each of these requests was due before the window's end.
         bench.requests_unsent(unsent, bench.now_ns() - end_ns);
+        self.count_unsent_kinds(bench, unsent);
         self.connection.state = State::Down;
         let silence_ns_max = self.silence.longest_ns();
         Served {
@@ -208,7 +209,8 @@ impl<X: Exchange> Client<X> {
         }
         for number in outstanding {
             let failure = if number == self.requests.oldest() { first } else { others };
-            let lost = self.requests.lost(number);
+            let kind = bench.wire().exchange().kind(self.number, number);
+            let lost = self.requests.lost(number, kind);
             self.missed += u64::from(bench.request_failed(failure, lost));
             self.schedule.ended(bench.now_ns());
         }
@@ -219,11 +221,24 @@ impl<X: Exchange> Client<X> {
     /// Counts the outstanding requests as cut off by the end of the run, before their timeout.
     fn cut_off(&mut self, bench: &mut Bench<X>) {
         for number in self.requests.oldest()..self.requests.begun() {
-            let lost = self.requests.lost(number);
+            let kind = bench.wire().exchange().kind(self.number, number);
+            let lost = self.requests.lost(number, kind);
             self.missed += u64::from(bench.request_cut_off(lost));
         }
         self.requests.forget();
         self.reading = X::Reading::default();
+    }
+
+    /// Divides the requests that are never sent by their kinds.
+    fn count_unsent_kinds(&self, bench: &mut Bench<X>, unsent: u64) {
+        if bench.has_kinds() {
+            let waited_ns = bench.now_ns() - bench.now_ns().min(bench.window().end_ns);
+            let first = self.requests.begun();
+            for number in first..first + unsent {
+                let kind = bench.wire().exchange().kind(self.number, number);
+                bench.kind_unsent(kind, waited_ns);
+            }
+        }
     }
 
     #[inline]

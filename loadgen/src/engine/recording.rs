@@ -176,12 +176,15 @@ pub(crate) struct Recording {
     pub failures_before_window: FailureCounts,
     /// The requests of the window once more, divided by the stage in which they were due. Empty without stages.
     pub stages: Vec<Slice>,
+    /// The requests of the window once more, divided by their kind. Empty with one kind.
+    pub kinds: Vec<Slice>,
 }
 
 impl Recording {
-    /// An empty recording with room for this number of stages.
-    pub(crate) fn with_stages(count: usize) -> Self {
-        Self { stages: vec![Slice::default(); count], ..Self::default() }
+    /// An empty recording with room for these numbers of stages and of kinds of requests.
+    pub(crate) fn with_slices(stages: usize, kinds: usize) -> Self {
+        let slices = |count| vec![Slice::default(); count];
+        Self { stages: slices(stages), kinds: slices(kinds), ..Self::default() }
     }
 
     /// Adds another recording.
@@ -197,6 +200,7 @@ impl Recording {
         self.failures.merge(&other.failures);
         self.failures_before_window.merge(&other.failures_before_window);
         slice::merge(&mut self.stages, &other.stages);
+        slice::merge(&mut self.kinds, &other.kinds);
     }
 
     /// Empties the recording and keeps its memory.
@@ -211,7 +215,7 @@ impl Recording {
         self.counts = Counts::default();
         self.failures = FailureCounts::default();
         self.failures_before_window = FailureCounts::default();
-        self.stages.iter_mut().for_each(Slice::clear);
+        self.stages.iter_mut().chain(&mut self.kinds).for_each(Slice::clear);
     }
 
     /// The number of samples over [`LATENCY_NS_MAX`].

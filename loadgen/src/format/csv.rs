@@ -10,7 +10,7 @@ mod tests;
 use std::io;
 
 use self::{
-    columns::{of_curve, of_interval, of_rounds, of_stage},
+    columns::{of_curve, of_interval, of_kind, of_rounds, of_stage},
     sheet::Sheet,
 };
 use crate::result::{
@@ -38,13 +38,18 @@ pub(crate) fn write_several(reports: &[(String, Report)], out: &mut dyn io::Writ
     sheet.end()
 }
 
-/// Prints a row for each interval, one for each stage, one for the tail after the window, and one for the whole. The outcomes
-/// of the intervals and the tail add up to the outcomes of the whole, and so do those of the stages.
+/// Prints a row for each interval, one for each kind of requests, one for each stage, one for the tail after the window, and one for the whole. The outcomes
+/// of the intervals and the tail add up to the outcomes of the whole, and so do those of the kinds and of the
+/// stages.
 fn write_run(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let mut sheet = Sheet::begin(&[], out)?;
     for (interval, length_s) in report.intervals_with_length_s() {
         let part = ["interval".to_owned(), interval.t_s.to_string(), length_s.to_string()];
         sheet.write(&[], part, |column| of_interval(&column.name, interval))?;
+    }
+    for kind in &report.kinds {
+        let part = ["kind".to_owned(), "0".to_owned(), report.elapsed_s.to_string()];
+        sheet.write(&[], part, |column| of_kind(&column.name, kind))?;
     }
     for stage in &report.stages {
         let part = ["stage".to_owned(), stage.t_s.to_string(), stage.length_s.to_string()];

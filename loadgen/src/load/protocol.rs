@@ -2,6 +2,8 @@
 //!
 //! A protocol is one file, and one row in the table at the end of this module.
 
+#[cfg(test)]
+mod chunking;
 mod framing;
 
 use std::fmt;
@@ -33,7 +35,7 @@ pub(crate) trait Protocol: Clone + fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// A wrong setting, and what is possible.
-    fn new(framing: &Framing) -> Result<Self, String>;
+    fn from_settings(framing: &Framing) -> Result<Self, String>;
 
     /// Makes the request with this text, which may have fields: adds what the protocol needs around it.
     ///
@@ -49,8 +51,10 @@ pub(crate) trait Protocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// Reads on in the reply to a request. `bytes` follow those of the earlier calls for this reply, and are not empty. It looks
     /// at no byte after the reply's end, and keeps its state in `reading`, so that a reply may arrive in pieces of any size.
     ///
+    /// After [`Progress::Complete`], `reading` is as before the first byte of a reply, and keeps its buffers for the next one.
+    ///
     /// # Errors
-    /// When no reply can begin or go on like this.
+    /// When no reply can begin or go on like this. `reading` is of no further use then.
     fn read(&self, reading: &mut Self::Reading, asked: Asked, bytes: &[u8]) -> Result<Progress, Malformed>;
 
     /// The server has closed the connection. The status of the reply, if that completes it.
@@ -88,6 +92,13 @@ pub(crate) struct End {
     pub closes: bool,
 }
 
+impl End {
+    /// The end of a reply after which the connection stays open.
+    fn new(length: usize, status: Status) -> Self {
+        Self { length, status, closes: false }
+    }
+}
+
 /// What a protocol says about a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -106,6 +117,20 @@ pub(crate) struct Malformed {
     pub offset: usize,
     /// What was expected there, as in "a length in decimal digits".
     pub expected: &'static str,
+}
+
+impl Malformed {
+    /// The same in a piece that has this many bytes before it.
+    fn later(self, bytes: usize) -> Self {
+        Self { offset: bytes + self.offset, ..self }
+    }
+}
+
+impl From<&'static str> for Malformed {
+    /// The first byte is wrong.
+    fn from(expected: &'static str) -> Self {
+        Self { offset: 0, expected }
+    }
 }
 
 /// Something that is done with whatever protocol a load has.
@@ -130,7 +155,7 @@ pub(crate) struct Row {
     pub example: &'static str,
     /// [`Protocol::FLAGS`].
     flags: &'static [&'static str],
-    new: fn(&Framing) -> Result<AnyProtocol, String>,
+    make: fn(&Framing) -> Result<AnyProtocol, String>,
 }
 
 impl Row {
@@ -140,7 +165,7 @@ impl Row {
     /// A wrong setting, or one of another protocol.
     pub(crate) fn make(&self, framing: &Framing) -> Result<AnyProtocol, String> {
         let Some(foreign) = framing.given().find(|flag| !self.flags.contains(flag)) else {
-            return (self.new)(framing);
+            return (self.make)(framing);
         };
         let owner =
             PROTOCOLS.iter().find(|row| row.flags.contains(&foreign)).map_or("another", |row| row.name);
@@ -180,7 +205,7 @@ macro_rules! protocols {
                 expect: $module::$Protocol::EXPECT,
                 example: $module::$Protocol::EXAMPLE,
                 flags: $module::$Protocol::FLAGS,
-                new: |framing| $module::$Protocol::new(framing).map(AnyProtocol::$Protocol),
+                make: |framing| $module::$Protocol::from_settings(framing).map(AnyProtocol::$Protocol),
             },)*
         ];
     };
@@ -190,4 +215,9 @@ macro_rules! protocols {
 protocols! {
     echo: Echo,
     line: Line,
+    length: Length,
+    fixed: Fixed,
+    resp: Resp,
+    memcached: Memcached,
+    http: Http,
 }

@@ -5,6 +5,7 @@ mod environment;
 mod fairness;
 mod generator;
 mod interval;
+mod kind;
 mod latency;
 mod merged;
 mod plan;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     fairness::Fairness,
     generator::{Generator, Pause, Pauses},
     interval::{Interval, Tail},
+    kind::Kind,
     latency::{Bar, FailedTail, Latencies, Latency},
     merged::{Merged, MergedPart},
     plan::{Loop, PlanSummary, StagePlan},
@@ -85,6 +87,9 @@ pub(crate) struct Report {
     /// The connections.
     #[serde(default)]
     pub connections: Connections,
+    /// The kinds of requests. Empty with one kind.
+    #[serde(default)]
+    pub kinds: Vec<Kind>,
     /// The stages that have begun. Empty without stages.
     #[serde(default)]
     pub stages: Vec<Stage>,

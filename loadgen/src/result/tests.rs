@@ -85,6 +85,7 @@ pub(crate) fn example() -> Report {
         first_unexpected: None,
         response_histogram: summary::bars(response.histogram()),
         stages: Vec::new(),
+        kinds: Vec::new(),
         recovery: None,
         connections: Connections { established: 50, lost: 0 },
         latency_ns: Latencies {

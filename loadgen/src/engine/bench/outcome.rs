@@ -11,6 +11,8 @@ pub(crate) struct Reply {
     pub is_rest_delayed: bool,
     /// When the kernel had it ready, if that is known.
     pub ready: Option<Ready>,
+    /// The kind of its request, from 0.
+    pub kind: usize,
     /// Bytes of its request.
     pub bytes_sent: usize,
     /// Bytes of the reply.
@@ -31,6 +33,8 @@ pub(crate) struct Ready {
 pub(crate) struct LostRequest {
     /// When it was due.
     pub due_ns: u64,
+    /// Its kind, from 0.
+    pub kind: usize,
     /// Bytes of the request that were written.
     pub bytes_sent: usize,
     /// Bytes of its reply that were received.

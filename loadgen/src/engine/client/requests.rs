@@ -165,9 +165,9 @@ impl Requests {
         self.first_part_ns = self.first_part_ns.or(NonZeroU64::new(now_ns));
     }
 
-    /// The oldest reply is complete, with its last `length` bytes.
+    /// The oldest reply is complete, with its last `length` bytes. Its request is of this kind.
     #[inline]
-    pub(super) fn reply_completed(&mut self, length: usize, now_ns: u64) -> Reply {
+    pub(super) fn reply_completed(&mut self, length: usize, kind: usize, now_ns: u64) -> Reply {
         let Outstanding { due_ns, written_ns, length: request_bytes } = self.ring[self.index(self.replied)];
         let first_part_ns = self.first_part_ns.take();
         let is_rest_delayed =
@@ -180,14 +180,16 @@ impl Requests {
             written_ns,
             is_rest_delayed,
             ready: self.ready.take(),
+            kind,
             bytes_sent: request_bytes as usize,
             bytes_received,
         }
     }
 
     /// An outstanding request that gets no reply.
-    pub(super) fn lost(&self, number: u64) -> LostRequest {
+    pub(super) fn lost(&self, number: u64, kind: usize) -> LostRequest {
         LostRequest {
+            kind,
             due_ns: self.ring[self.index(number)].due_ns,
             bytes_sent: match number {
                 number if number < self.written => self.length(number),
@@ -235,11 +237,11 @@ mod tests {
         assert_eq!((requests.unwritten(), requests.request_offset()), (1..2, 4));
         assert_eq!(requests.oldest_written_bytes(), usize::MAX);
         requests.part_received(3, 20);
-        let reply = requests.reply_completed(7, 20 + DELAYED_ACK_NS.start());
+        let reply = requests.reply_completed(7, 0, 20 + DELAYED_ACK_NS.start());
         assert_eq!((reply.due_ns, reply.written_ns, reply.is_rest_delayed), (5, 7, true));
         assert_eq!((reply.bytes_sent, reply.bytes_received), (10, 10));
         assert_eq!((requests.outstanding(), requests.oldest_written_bytes()), (1, 4));
-        let lost = requests.lost(1);
+        let lost = requests.lost(1, 0);
         assert_eq!((lost.due_ns, lost.bytes_sent, lost.bytes_received), (6, 4, 0));
         requests.forget();
         assert_eq!((requests.outstanding(), requests.oldest(), requests.unwritten()), (0, 2, 2..2));
@@ -262,7 +264,7 @@ mod tests {
         requests.begin(1);
         requests.set_length(0, 3);
         requests.bytes_written(3);
-        requests.reply_completed(5, 2);
+        requests.reply_completed(5, 0, 2);
         requests.begin(2);
         assert_eq!(requests.unwritten(), 1..2);
         requests.set_length(1, 30);

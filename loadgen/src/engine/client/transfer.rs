@@ -96,7 +96,8 @@ impl<X: Exchange> Client<X> {
             // The reply had arrived when the thread woke. The time until here is the generator's own lateness.
             self.free_since_ns = bench.woken_ns();
         }
-        let reply = self.requests.reply_completed(end.length, now_ns);
+        let kind = bench.wire().exchange().kind(self.number, awaited.request);
+        let reply = self.requests.reply_completed(end.length, kind, now_ns);
         self.connection.replied();
         if end.is_expected {
             let counted = bench.reply_verified(&reply);

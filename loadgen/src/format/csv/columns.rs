@@ -3,7 +3,7 @@
 use crate::{
     format::words::status_name,
     result::{
-        FailedTail, Interval, Latencies, Latency, Loop, Report, SloOutcome, Stage,
+        FailedTail, Interval, Kind, Latencies, Latency, Loop, Outcomes, Report, SloOutcome, Stage,
         comparison::{RoundsVerdict, Subject},
         metrics::metric,
         sweep::CurvePoint,
@@ -32,6 +32,7 @@ static BEFORE_TIMES: &[Named<Report>] = &[
     ("aborted_by", |report| Some(report.aborted.as_ref()?.condition.clone())),
     ("recovered_after_ns", |report| count(report.recovery?.recovered_after_ns?)),
     ("stage", |_| None),
+    ("kind", |_| None),
     ("slo_met", |report| (!report.slo.is_empty()).then(|| report.slo.iter().all(|slo| slo.met).to_string())),
     ("slo_missed", |report| list(missed(report).map(|slo| slo.slo.as_str()))),
     ("server_mode", |report| report.server.as_ref()?.mode.clone()),
@@ -126,30 +127,28 @@ static INTERVAL: &[Named<Interval>] = &[
     ("response_failed_longer_than_ns", |interval| count(interval.failed_tail.as_ref()?.longer_than_ns)),
 ];
 
-/// The columns that a stage has.
-static STAGE: &[Named<Stage>] = &[
-    ("stage", |stage| Some(stage.stage.clone())),
-    ("offered_per_s", |stage| number(stage.offered_per_s)),
-    ("achieved_per_s", |stage| number(stage.outcomes.achieved_per_s)),
-    ("due", |stage| count(stage.outcomes.due)),
-    ("unsent", |stage| count(stage.outcomes.unsent)),
-    ("completed", |stage| count(stage.outcomes.completed)),
-    ("failed", |stage| count(stage.outcomes.failed)),
-    ("cut_off", |stage| count(stage.outcomes.cut_off)),
-    ("errors", |stage| count(stage.outcomes.errors.values().sum())),
-    ("response_count", |stage| count(stage.outcomes.response_ns.count)),
-    ("response_min_ns", |stage| count(stage.outcomes.response_ns.min?)),
-    ("response_mean_ns", |stage| number(stage.outcomes.response_ns.mean?)),
-    ("response_stdev_ns", |stage| number(stage.outcomes.response_ns.stdev?)),
-    ("response_p50_ns", |stage| count(stage.outcomes.response_ns.p50?)),
-    ("response_p90_ns", |stage| count(stage.outcomes.response_ns.p90?)),
-    ("response_p99_ns", |stage| count(stage.outcomes.response_ns.p99?)),
-    ("response_p99_9_ns", |stage| count(stage.outcomes.response_ns.p99_9?)),
-    ("response_p99_99_ns", |stage| count(stage.outcomes.response_ns.p99_99?)),
-    ("response_max_ns", |stage| count(stage.outcomes.response_ns.max?)),
-    ("response_failed", |stage| count(stage.outcomes.response_ns.failed_tail.as_ref()?.count)),
-    ("response_failed_longer_than_ns", |stage| {
-        count(stage.outcomes.response_ns.failed_tail.as_ref()?.longer_than_ns)
+/// The columns that a part of the requests has: a stage, or a kind.
+static OUTCOMES: &[Named<Outcomes>] = &[
+    ("achieved_per_s", |outcomes| number(outcomes.achieved_per_s)),
+    ("due", |outcomes| count(outcomes.due)),
+    ("unsent", |outcomes| count(outcomes.unsent)),
+    ("completed", |outcomes| count(outcomes.completed)),
+    ("failed", |outcomes| count(outcomes.failed)),
+    ("cut_off", |outcomes| count(outcomes.cut_off)),
+    ("errors", |outcomes| count(outcomes.errors.values().sum())),
+    ("response_count", |outcomes| count(outcomes.response_ns.count)),
+    ("response_min_ns", |outcomes| count(outcomes.response_ns.min?)),
+    ("response_mean_ns", |outcomes| number(outcomes.response_ns.mean?)),
+    ("response_stdev_ns", |outcomes| number(outcomes.response_ns.stdev?)),
+    ("response_p50_ns", |outcomes| count(outcomes.response_ns.p50?)),
+    ("response_p90_ns", |outcomes| count(outcomes.response_ns.p90?)),
+    ("response_p99_ns", |outcomes| count(outcomes.response_ns.p99?)),
+    ("response_p99_9_ns", |outcomes| count(outcomes.response_ns.p99_9?)),
+    ("response_p99_99_ns", |outcomes| count(outcomes.response_ns.p99_99?)),
+    ("response_max_ns", |outcomes| count(outcomes.response_ns.max?)),
+    ("response_failed", |outcomes| count(outcomes.response_ns.failed_tail.as_ref()?.count)),
+    ("response_failed_longer_than_ns", |outcomes| {
+        count(outcomes.response_ns.failed_tail.as_ref()?.longer_than_ns)
     }),
 ];
 
@@ -192,7 +191,19 @@ pub(super) fn of_interval(name: &str, interval: &Interval) -> Cell {
 
 /// The cell of a stage in the column with this name.
 pub(super) fn of_stage(name: &str, stage: &Stage) -> Cell {
-    of_named(STAGE, name, stage)
+    match name {
+        "stage" => Some(stage.stage.clone()),
+        "offered_per_s" => number(stage.offered_per_s),
+        name => of_named(OUTCOMES, name, &stage.outcomes),
+    }
+}
+
+/// The cell of a kind of requests in the column with this name.
+pub(super) fn of_kind(name: &str, kind: &Kind) -> Cell {
+    match name {
+        "kind" => Some(kind.kind.clone()),
+        name => of_named(OUTCOMES, name, &kind.outcomes),
+    }
 }
 
 /// The cell of a point of a load curve in the column with this name.
@@ -266,7 +277,7 @@ mod tests {
         let names: BTreeSet<_> = columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names.len(), columns.len());
         let parts = INTERVAL.iter().map(|(name, _)| name).chain(CURVE.iter().map(|(name, _)| name));
-        let parts = parts.chain(STAGE.iter().map(|(name, _)| name));
+        let parts = parts.chain(OUTCOMES.iter().map(|(name, _)| name));
         for name in parts {
             assert!(names.contains(name), "{name}");
         }

@@ -1,5 +1,6 @@
 //! Every number of a run, in tables.
 
+mod kinds;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub(super) fn all(report: &Report) -> Markup {
         @if let Some(calibration) = &report.calibration {
             (section("Calibration", &of_calibration(calibration, report.latency_ns.response.failed_tail.as_ref())))
         }
+        @if !report.kinds.is_empty() { (section("Kinds of requests", &kinds::kinds(report))) }
         @if !report.stages.is_empty() { (section("Stages", &stages::stages(report))) }
         (section("Errors", &errors(report)))
         (section("Numbers", &html! {

@@ -3,6 +3,7 @@
 mod cost;
 mod disturbance;
 mod histogram;
+mod kinds;
 mod latencies;
 mod requests;
 mod stages;
@@ -27,6 +28,7 @@ pub(super) fn write(report: &Report, out: &mut Page) -> io::Result<()> {
     write_slo(report, out)?;
     write_setup(report, out)?;
     requests::write(report, out)?;
+    kinds::write(report, out)?;
     stages::write(report, out)?;
     latencies::write(report, out)?;
     histogram::write(report, out)?;

@@ -17,7 +17,7 @@ impl Protocol for Echo {
     const EXAMPLE: &'static str = "hello {client}";
     const REPLY_HAS_THE_LENGTH_OF_ITS_REQUEST: bool = true;
 
-    fn new(_framing: &Framing) -> Result<Self, String> {
+    fn from_settings(_framing: &Framing) -> Result<Self, String> {
         Ok(Self)
     }
 
@@ -32,6 +32,6 @@ impl Protocol for Echo {
             return Ok(Progress::Partial);
         }
         *arrived = 0;
-        Ok(Progress::Complete(End { length: missing, status: Status::Plain, closes: false }))
+        Ok(Progress::Complete(End::new(missing, Status::Plain)))
     }
 }

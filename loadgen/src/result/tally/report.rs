@@ -15,8 +15,8 @@ use crate::{
     },
     load::{expect::Expect, plan::Plan, start_at},
     result::{
-        self, Connections, Fairness, Generator, Latencies, Network, Rate, Report, Requests, SCHEMA, Server,
-        Status, Verdict,
+        self, Connections, Fairness, Generator, Kind, Latencies, Network, Rate, Report, Requests, SCHEMA,
+        Server, Status, Verdict,
         cost::Cost,
         fairness,
         recovery::recovery,
@@ -47,6 +47,7 @@ impl Tally {
             errors: errors(&self.total.failures),
             errors_before_window: errors(&self.total.failures_before_window),
             connections: self.connections(),
+            kinds: self.kinds(plan, elapsed_s),
             stages: self.stages(plan),
             recovery: None,
             first_mismatch: self.mismatch.clone(),
@@ -110,6 +111,13 @@ impl Tally {
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
         }
+    }
+
+    fn kinds(&self, plan: &Plan, elapsed_s: f64) -> Vec<Kind> {
+        let slices = plan.dialogue.kinds.iter().zip(&self.total.kinds);
+        slices
+            .map(|(kind, slice)| Kind { kind: kind.clone(), outcomes: summary::outcomes(slice, elapsed_s) })
+            .collect()
     }
 
     fn connections(&self) -> Connections {
