@@ -74,7 +74,10 @@ fn level_ns(interval: &Interval) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::tests::example;
+    use crate::result::{
+        summary::{self, Unanswered},
+        tests::example,
+    };
 
     /// A run with these stages (from, to, seconds) and the p99 of each interval of a second, in milliseconds.
     fn run(stages: &[(f64, f64, f64)], p99_ms: &[u64]) -> Report {
@@ -87,7 +90,8 @@ mod tests {
         };
         report.plan.stages = stages.iter().map(stage).collect();
         report.elapsed_s = p99_ms.len() as f64;
-        let interval = report.intervals[0].clone();
+        let none = crate::engine::recording::Latency::default();
+        let interval = summary::interval(0.0, 0.0, none.histogram(), Unanswered::default());
         let of = |(index, p99_ms): (usize, &u64)| Interval {
             t_s: index as f64,
             p99: Some(p99_ms * 1_000_000),

@@ -15,6 +15,11 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     notes.extend(lengths(parts));
     notes.extend(same_seed(parts));
     notes.extend(uneven_rates(parts));
+    if parts.len() > 1 && !parts[0].report.plan.stages.is_empty() {
+        let text =
+            "the rates of --stages are those of one generator; the offered and the achieved rates are sums";
+        notes.push(text.to_owned());
+    }
     notes.extend(machines(parts));
     notes.extend(cost::no_server(parts));
     let first = |is: fn(&Report) -> bool| parts.iter().find(|part| is(&part.report)).map(|part| &part.name);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     load::{exchange::Mismatch, schedule::Arrival},
-    result::{Calibration, Interval, Loop, MergedPart, Network, tests::example},
+    result::{Calibration, Interval, Loop, MergedPart, Network, Outcomes, Stage, StagePlan, tests::example},
 };
 
 /// The start of the window of each generator, unless a test changes it.
@@ -495,4 +495,51 @@ fn the_objectives_of_all_parts_apply_to_the_sum() {
     let outcomes: Vec<_> = sum.slo.iter().map(|slo| (slo.slo.as_str(), slo.met)).collect();
     assert_eq!(outcomes, [("rate>=1500", true), ("p50<1ns", false)]);
     assert_eq!(sum.plan.slo, ["rate>=1500", "p50<1ns"]);
+}
+
+#[test]
+fn the_same_stages_are_added_and_different_ones_are_refused() {
+    let with_stages = |report: &mut Report, written: &str, time_ns: u64| {
+        report.plan.stages = vec![StagePlan {
+            stage: written.to_owned(),
+            from_per_s: 0.0,
+            to_per_s: 2_000.0,
+            duration_s: 2.0,
+        }];
+        let samples = recording::Latency::from_iter([time_ns, time_ns]);
+        report.stages = vec![Stage {
+            number: 1,
+            stage: written.to_owned(),
+            t_s: 0.0,
+            length_s: 2.0,
+            offered_per_s: 1_000.0,
+            outcomes: Outcomes {
+                achieved_per_s: 900.0,
+                due: 3,
+                completed: 2,
+                failed: 1,
+                unsent: 0,
+                cut_off: 0,
+                errors: BTreeMap::from([("timeout".to_owned(), 1)]),
+                response_ns: summary::distribution(
+                    samples.histogram(),
+                    Unanswered { count: 1, waited_ns_min: 5 },
+                ),
+            },
+        }];
+    };
+    let mut parts = two();
+    with_stages(&mut parts[0].report, "0..2k/2s", 1_000);
+    with_stages(&mut parts[1].report, "0..2k/2s", 3_000_000);
+    let sum = merge(&parts).unwrap();
+    let Stage { stage, offered_per_s, outcomes, .. } = &sum.stages[0];
+    assert_eq!((stage.as_str(), *offered_per_s, outcomes.achieved_per_s), ("0..2k/2s", 2_000.0, 1_800.0));
+    assert_eq!((outcomes.due, outcomes.completed, outcomes.failed), (6, 4, 2));
+    assert_eq!((outcomes.errors["timeout"], outcomes.response_ns.count), (2, 6));
+    assert_eq!(outcomes.response_ns.failed_tail.as_ref().map(|tail| tail.count), Some(2));
+    assert_eq!((sum.plan.stages[0].to_per_s, sum.stages.len()), (4_000.0, 1));
+    assert!(is_noted(&sum, "the rates of --stages are those of one generator"));
+    with_stages(&mut parts[1].report, "0..2k/3s", 1_000);
+    let error = merge(&parts).unwrap_err().to_string();
+    assert!(error.contains("--stages 0..2k/2s") && error.contains("--stages 0..2k/3s"), "{error}");
 }

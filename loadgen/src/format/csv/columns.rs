@@ -29,10 +29,6 @@ static BEFORE_TIMES: &[Named<Report>] = &[
     ("verdict", |report| Some(status_name(report.verdict.status).to_owned())),
     ("reasons", |report| list(report.verdict.reasons.iter().map(|reason| reason.code.as_str()))),
     ("interrupted", |report| Some(report.interrupted.to_string())),
-    ("aborted_by", |report| Some(report.aborted.as_ref()?.condition.clone())),
-    ("recovered_after_ns", |report| count(report.recovery?.recovered_after_ns?)),
-    ("stage", |_| None),
-    ("kind", |_| None),
     ("slo_met", |report| (!report.slo.is_empty()).then(|| report.slo.iter().all(|slo| slo.met).to_string())),
     ("slo_missed", |report| list(missed(report).map(|slo| slo.slo.as_str()))),
     ("server_mode", |report| report.server.as_ref()?.mode.clone()),
@@ -111,6 +107,10 @@ static AFTER_TIMES: &[Named<Report>] = &[
     ("server_cpu_ns_per_request", |report| metric_of("server_cpu_ns_per_request", report)),
     ("context_switches_per_request", |report| metric_of("context_switches_per_request", report)),
     ("memory_bytes", |report| metric_of("memory_bytes", report)),
+    ("stage", |_| None),
+    ("kind", |_| None),
+    ("aborted_by", |report| Some(report.aborted.as_ref()?.condition.clone())),
+    ("recovered_after_ns", |report| count(report.recovery?.recovered_after_ns?)),
 ];
 
 /// The columns that an interval has.

@@ -177,7 +177,7 @@ mod tests {
     use crate::{
         engine::recording,
         result::{
-            Pause,
+            Pause, StagePlan,
             summary::{self, Quantile, Unanswered},
             tests::example,
         },
@@ -187,6 +187,21 @@ mod tests {
         let mut samples = recording::Latency::default();
         times_ns.into_iter().for_each(|time_ns| samples.record(time_ns));
         samples.histogram().clone()
+    }
+
+    #[test]
+    fn the_offered_rate_follows_the_stages_until_the_end_of_the_window() {
+        let mut report = example();
+        assert_eq!(offered(&report, 5.0), [(0.0, 5.0), (2.0, 5.0)]);
+        let stage = |from_per_s: f64, to_per_s: f64, duration_s: f64| StagePlan {
+            stage: String::new(),
+            from_per_s,
+            to_per_s,
+            duration_s,
+        };
+        report.plan.stages = vec![stage(0.0, 10.0, 1.0), stage(20.0, 0.0, 2.0), stage(7.0, 7.0, 1.0)];
+        // The run ended in the middle of the second stage.
+        assert_eq!(offered(&report, 5.0), [(0.0, 0.0), (1.0, 10.0), (1.0, 20.0), (2.0, 10.0)]);
     }
 
     #[test]

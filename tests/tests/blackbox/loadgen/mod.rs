@@ -18,6 +18,7 @@ mod metrics;
 mod output;
 mod pauses;
 mod slo;
+mod stages;
 mod stall;
 mod start_at;
 mod sweep;
@@ -44,6 +45,7 @@ pub(crate) fn groups() -> Vec<Group> {
         histograms::group(),
         html::group(),
         slo::group(),
+        stages::group(),
         talk::group(),
         terminal::group(),
         compare::group(),
