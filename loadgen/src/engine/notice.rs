@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use crate::{
     engine::{
         client::Served, failure::FailureCounts, pauses::Pauses, probes::ThreadProbe, recording::Recording,
-        window::Stall,
+        tls::facts::TlsFacts, window::Stall,
     },
     load::message::Mismatch,
 };
@@ -31,7 +31,7 @@ pub(crate) enum Notice {
 }
 
 /// The result of the first connection attempts of a thread.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ready {
     /// Clients that are connected.
     pub connected: usize,
@@ -39,6 +39,8 @@ pub(crate) struct Ready {
     pub failures: FailureCounts,
     /// The error of the last connection attempt.
     pub error: Option<Errno>,
+    /// The first failure of TLS.
+    pub tls_failure: Option<Box<str>>,
 }
 
 /// The report of a load thread at its end.
@@ -68,4 +70,6 @@ pub(crate) struct Ended {
     pub last_reply_ns: u64,
     /// The first wrong reply.
     pub mismatch: Option<Mismatch>,
+    /// What the thread has learned of TLS.
+    pub tls: TlsFacts,
 }

@@ -96,6 +96,8 @@ pub(crate) struct Counts {
     pub delayed_rests: u64,
     /// Connections that failed since the window began.
     pub connections_lost: u64,
+    /// TLS handshakes that resumed a session, over the whole run.
+    pub resumed_handshakes: u64,
     /// Bytes of the failed requests that were written.
     pub failed_bytes_sent: u64,
     /// Bytes of the failed requests' replies that were received.
@@ -123,6 +125,7 @@ impl Counts {
         self.give_up(other.given_up_after_ns_min);
         self.delayed_rests += other.delayed_rests;
         self.connections_lost += other.connections_lost;
+        self.resumed_handshakes += other.resumed_handshakes;
         self.failed_bytes_sent += other.failed_bytes_sent;
         self.failed_bytes_received += other.failed_bytes_received;
     }
@@ -140,6 +143,7 @@ impl Default for Counts {
             given_up_after_ns_min: u64::MAX,
             delayed_rests: 0,
             connections_lost: 0,
+            resumed_handshakes: 0,
             failed_bytes_sent: 0,
             failed_bytes_received: 0,
         }
@@ -164,6 +168,8 @@ pub(crate) struct Recording {
     pub ready_to_read: Latency,
     /// From the start of a connection attempt to the connection, over the whole run.
     pub connect: Latency,
+    /// From the connection to the end of its TLS handshake, over the whole run.
+    pub handshake: Latency,
     /// The requests.
     pub counts: Counts,
     /// Failures of requests of the window, and of connections since the window began.
@@ -182,6 +188,7 @@ impl Recording {
         self.written_to_ready.merge(&other.written_to_ready);
         self.ready_to_read.merge(&other.ready_to_read);
         self.connect.merge(&other.connect);
+        self.handshake.merge(&other.handshake);
         self.counts.merge(&other.counts);
         self.failures.merge(&other.failures);
         self.failures_before_window.merge(&other.failures_before_window);
@@ -196,6 +203,7 @@ impl Recording {
         self.written_to_ready.clear();
         self.ready_to_read.clear();
         self.connect.clear();
+        self.handshake.clear();
         self.counts = Counts::default();
         self.failures = FailureCounts::default();
         self.failures_before_window = FailureCounts::default();
@@ -207,6 +215,7 @@ impl Recording {
             + self.service.clamped()
             + self.schedule_lag.clamped()
             + self.connect.clamped()
+            + self.handshake.clamped()
     }
 }
 

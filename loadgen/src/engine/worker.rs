@@ -26,6 +26,7 @@ use crate::{
         probes::WindowUsage,
         recording::Recording,
         socket::Target,
+        tls::TlsClient,
     },
     load::{
         plan::Plan,
@@ -48,6 +49,8 @@ pub(crate) struct Task {
     pub plan: Arc<Plan>,
     /// The addresses that the clients connect to.
     pub targets: Vec<Target>,
+    /// The TLS of each target; empty without TLS.
+    pub tls: Vec<TlsClient>,
     /// The number of source addresses that the clients use.
     pub sources: u64,
     /// The run's clock.
@@ -237,6 +240,7 @@ impl Worker {
             failures: self.bench.recording().failures_before_window,
             connected: self.bench.connections().count(),
             error: self.bench.connections().last_error(),
+            tls_failure: self.bench.tls_failure().map(Box::from),
         };
         self.notify(Notice::Ready(ready));
     }
@@ -342,7 +346,7 @@ impl Worker {
             self.bench.requests_unsent(self.bench.budget(), 0);
         }
         let window_ended_ns = self.bench.window().end_ns;
-        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch } = self.bench.into_totals();
+        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch, tls } = self.bench.into_totals();
         let ended = Ended {
             intervals: self.interval,
             tail,
@@ -356,6 +360,7 @@ impl Worker {
             server_is_gone: self.server_is_gone,
             last_reply_ns,
             mismatch,
+            tls,
         };
         notify(&self.task.notices, Notice::Ended(Box::new(ended)));
     }
@@ -380,7 +385,8 @@ fn clients(task: &Task) -> Vec<Client> {
             true => number as u64 / targets as u64 % task.sources,
             false => 0,
         };
-        Client::new(number, place as u32, target as u32, source as u8, plan.pipeline)
+        let tls = task.tls.get(target).map(TlsClient::with_own_sessions);
+        Client::new(number, place as u32, target as u32, source as u8, plan.pipeline, tls)
     };
     numbers.enumerate().map(client).collect()
 }

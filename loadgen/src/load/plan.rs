@@ -7,7 +7,7 @@ use std::{
 
 use common::Address;
 
-use crate::load::{message::Messages, schedule::Load, slo::Slo};
+use crate::load::{message::Messages, schedule::Load, slo::Slo, tls::TlsPlan};
 
 /// The plan of a run.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub message_file: Option<PathBuf>,
     /// How clients connect.
     pub connecting: Connecting,
+    /// How clients use TLS. None: without TLS.
+    pub tls: Option<TlsPlan>,
     /// When the load begins and ends. At least one of `duration` and `requests` is set.
     pub timing: Timing,
     /// How long a client waits.

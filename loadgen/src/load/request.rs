@@ -9,6 +9,7 @@ use crate::load::{
     plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
     rate::Rate,
     schedule::{Arrival, Load},
+    tls::{TlsError, TlsPlan, TlsRequest},
 };
 
 /// The maximum number of clients: more than the memory and the ports of one machine allow.
@@ -47,6 +48,8 @@ pub(crate) struct Request {
     pub expect: Expect,
     /// See [`Plan::connecting`].
     pub connecting: Connecting,
+    /// TLS. None: without TLS.
+    pub tls: Option<TlsRequest>,
     /// See [`Plan::timing`].
     pub timing: Timing,
     /// See [`Plan::timeouts`].
@@ -116,6 +119,9 @@ pub(crate) enum PlanError {
         /// The error of the system.
         reason: String,
     },
+    /// TLS is not possible as requested.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The message file is empty.
     #[error("--message {0} is empty: a message needs at least one byte")]
     EmptyMessage(PathBuf),
@@ -130,6 +136,7 @@ impl Request {
         if let Against::Targets(targets) = &self.against {
             targets.iter().try_for_each(known_port)?;
         }
+        let tls = self.tls()?;
         let load = load(&self)?;
         let connections = at_most("--connections", self.connections, CONNECTIONS_MAX)?;
         let messages = messages(&self.message, self.expect)?;
@@ -155,10 +162,28 @@ impl Request {
                 Message::File(path, _) => Some(path),
             },
             connecting: self.connecting,
+            tls,
             timing,
             timeouts: self.timeouts,
             measuring: self.measuring,
         })
+    }
+}
+
+impl Request {
+    fn tls(&self) -> Result<Option<TlsPlan>, TlsError> {
+        let Some(request) = &self.tls else { return Ok(None) };
+        let plan = request.plan()?;
+        match &self.against {
+            Against::OwnServer(_) => return Err(TlsError::OwnServer { with_commands: false }),
+            Against::Targets(_) if self.measuring.kernel_timestamps => {
+                return Err(TlsError::KernelTimestamps);
+            }
+            Against::Targets(targets) => {
+                targets.iter().try_for_each(|target| plan.name_of(target).map(drop))?;
+            }
+        }
+        Ok(Some(plan))
     }
 }
 
@@ -230,6 +255,7 @@ pub(crate) mod tests {
             message: Message::Numbered(64),
             expect: Expect::Upper,
             connecting: Connecting::default(),
+            tls: None,
             timing: Timing { start_at: None, warmup: Duration::ZERO, duration: None, requests: None },
             timeouts: Timeouts {
                 connect: Duration::from_secs(5),

@@ -11,6 +11,7 @@ mod plan;
 mod requests;
 mod server;
 mod slo;
+mod tls;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     requests::{Connections, Rate, Requests},
     server::{Network, Server},
     slo::SloOutcome,
+    tls::{Tls, TlsSummary},
     verdict::{Reason, Status, Verdict},
 };
 use crate::load::message::Mismatch;
@@ -77,6 +79,9 @@ pub(crate) struct Report {
     /// The connections.
     #[serde(default)]
     pub connections: Connections,
+    /// The TLS handshakes. None without TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// The measured times, in nanoseconds.
     pub latency_ns: Latencies,
     /// The response times on a logarithmic axis, from the shortest to the longest.

@@ -18,6 +18,7 @@ use crate::{
         pauses::Pauses,
         probes::ThreadProbe,
         recording::Recording,
+        tls::facts::TlsFacts,
         window::{Stall, Window},
     },
     load::{message::Mismatch, plan::Plan},
@@ -62,6 +63,8 @@ pub(crate) struct Tally {
     /// When the last reply to any thread was complete.
     last_reply_ns: u64,
     mismatch: Option<Mismatch>,
+    /// What the threads have learned of TLS.
+    tls: TlsFacts,
     /// The resources used until the start and until the end of the window.
     cost: Option<(Cost, Cost)>,
 }
@@ -101,6 +104,7 @@ impl Tally {
             servers_gone: 0,
             last_reply_ns: 0,
             mismatch: None,
+            tls: TlsFacts::default(),
             cost: None,
         }
     }
@@ -133,6 +137,7 @@ impl Tally {
         self.servers_gone += usize::from(ended.server_is_gone);
         self.last_reply_ns = self.last_reply_ns.max(ended.last_reply_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
+        self.tls.merge(ended.tls);
     }
 
     /// Sets the wall-clock time of the window's start, and the smallest step of the run's own clock.

@@ -14,12 +14,16 @@ use crate::{
     engine::{
         error::{Problem, StartError},
         interruption::Interruption,
+        tls::TlsClient,
     },
     load::{
         message::{Expect, Messages},
         plan::Plan,
     },
-    subject::server_process::{START_TIMEOUT, ServerProcess},
+    subject::{
+        server_process::{START_TIMEOUT, ServerProcess},
+        tls::{HandshakeError, TlsStream},
+    },
 };
 
 /// The time between two attempts to reach the server.
@@ -38,10 +42,12 @@ pub(crate) fn await_answer(
 ) -> anyhow::Result<()> {
     let address = server.address().resolve().ok().and_then(|all| all.first().copied());
     let address = address.context("the server listens at no IP address")?;
+    let tls = plan.tls.as_ref().map(|tls| TlsClient::new(tls, server.address())).transpose()?;
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         interruption.check()?;
-        let answer = ask(address, plan, &|| interruption.signal().is_some() || server.has_ended());
+        let answer =
+            ask(address, plan, tls.as_ref(), &|| interruption.signal().is_some() || server.has_ended());
         interruption.check()?;
         // If the server has ended, another process has answered on its port.
         if let Some(status) = server.ended() {
@@ -89,7 +95,12 @@ fn failed(problem: Problem, reason: String, server: &ServerProcess) -> anyhow::E
 }
 
 /// Sends one request of the plan, and checks the reply.
-fn ask(address: SocketAddr, plan: &Plan, give_up: &(dyn Fn() -> bool + Sync)) -> Answer {
+fn ask(
+    address: SocketAddr,
+    plan: &Plan,
+    tls: Option<&TlsClient>,
+    give_up: &(dyn Fn() -> bool + Sync),
+) -> Answer {
     let stream = match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
         // Without a listener, a socket may connect to itself (simultaneous open, RFC 9293, 3.5).
         Ok(stream) if stream.local_addr().ok() == Some(address) => {
@@ -99,9 +110,17 @@ fn ask(address: SocketAddr, plan: &Plan, give_up: &(dyn Fn() -> bool + Sync)) ->
         Err(error) => return Answer::NotYet(NotYet::Unreachable(error.to_string())),
     };
     let mut exchange = Exchange::of(plan, give_up);
-    exchange
-        .make(&stream)
-        .unwrap_or_else(|error| Answer::NotYet(NotYet::Closed(exchange.wrong(&format!("an error: {error}")))))
+    let made = match tls {
+        None => exchange
+            .prepare(&stream)
+            .and_then(|()| exchange.make(&stream, || stream.shutdown(Shutdown::Both))),
+        Some(client) => match TlsStream::establish(stream, client, plan.timeouts.connect, give_up) {
+            Ok(stream) => exchange.make(&stream, || stream.shutdown()),
+            Err(HandshakeError::Ended(reason)) => return Answer::NotYet(NotYet::Closed(reason)),
+            Err(HandshakeError::Tls(reason)) => return Answer::Wrong(reason),
+        },
+    };
+    made.unwrap_or_else(|error| Answer::NotYet(NotYet::Closed(exchange.wrong(&format!("an error: {error}")))))
 }
 
 /// One request and its reply.
@@ -126,25 +145,31 @@ impl<'a> Exchange<'a> {
         Self { messages, expected, timeout: plan.timeouts.reply, give_up }
     }
 
-    fn make(&mut self, stream: &TcpStream) -> io::Result<Answer> {
+    fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SLICE))?;
-        stream.set_write_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))
+    }
+
+    fn make<S>(&mut self, stream: S, shutdown: impl FnOnce() -> io::Result<()>) -> io::Result<Answer>
+    where
+        S: Read + Write + Copy + Send,
+    {
         let request = self.messages.request(0, 0).to_vec();
         thread::scope(|scope| {
             // The server may send parts of a large reply before it has received the whole request.
             scope.spawn(move || {
                 let mut stream = stream;
-                let _reader_sees_it = stream.write_all(&request);
+                let _reader_sees_it = stream.write_all(&request).and_then(|()| stream.flush());
             });
             let answer = self.receive(stream);
             // Ends the writer together with the reader.
-            let _closed_already = stream.shutdown(Shutdown::Both);
+            let _closed_already = shutdown();
             answer
         })
     }
 
-    fn receive(&mut self, mut stream: &TcpStream) -> io::Result<Answer> {
+    fn receive(&mut self, mut stream: impl Read) -> io::Result<Answer> {
         let size = self.messages.size();
         let (deadline, mut received, mut part) = (Instant::now() + self.timeout, 0, vec![0; 64 * 1024]);
         while received < size {

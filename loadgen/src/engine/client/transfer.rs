@@ -4,11 +4,9 @@ use rustix::io::Errno;
 
 use super::Client;
 use crate::engine::{
-    bench::{
-        Bench, Ready,
-        wire::{BUFFER_BYTES, Sent},
-    },
+    bench::{Bench, Ready, wire::Received},
     failure::Failure,
+    link::{LinkError, Sent},
     timestamps,
 };
 
@@ -18,13 +16,12 @@ impl Client {
     #[inline]
     pub(super) fn receive(&mut self, bench: &mut Bench, ended: bool) -> Result<(), Failure> {
         loop {
-            let Some(socket) = self.connection.socket() else { return Ok(()) };
-            let (length, ready_at) = match bench.wire().receive(socket) {
-                Ok((0, _)) => return Err(Failure::Closed),
+            let Some(link) = self.connection.link() else { return Ok(()) };
+            let Received { length, is_drained, ready_at } = match bench.wire().receive(link) {
                 Ok(received) => received,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(Failure::of_transfer(error)),
+                Err(LinkError::Io(Errno::AGAIN)) => return Ok(()),
+                Err(LinkError::Io(Errno::INTR)) => continue,
+                Err(error) => return Err(bench.link_failed(error)),
             };
             let now_ns = bench.read_clock();
             // If a read holds several replies, the kernel's timestamp is only that of the last one.
@@ -42,7 +39,7 @@ impl Client {
                 self.renew(bench);
                 return Ok(());
             }
-            if length < BUFFER_BYTES && !ended {
+            if is_drained && !ended {
                 return Ok(());
             }
         }
@@ -122,21 +119,31 @@ impl Client {
         let size = bench.wire().size();
         loop {
             let unwritten = self.requests.unwritten();
-            let Some(socket) = self.connection.socket().filter(|_| !unwritten.is_empty()) else {
+            let Some(link) = self.connection.link().filter(|_| !unwritten.is_empty()) else {
                 return Ok(());
             };
-            match bench.wire().send(socket, self.number, unwritten, self.requests.request_offset()) {
+            match bench.wire().send(link, self.number, unwritten, self.requests.request_offset()) {
                 Ok(Sent { taken, is_short }) => {
                     self.requests.bytes_written(taken, size);
                     if is_short {
                         return self.connection.block(bench, self.place);
                     }
                 }
-                Err(Errno::AGAIN) => return self.connection.block(bench, self.place),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(Failure::of_transfer(error)),
+                Err(LinkError::Io(Errno::AGAIN)) => return self.connection.block(bench, self.place),
+                Err(LinkError::Io(Errno::INTR)) => {}
+                Err(error) => return Err(bench.link_failed(error)),
             }
         }
+    }
+
+    /// The socket takes bytes again. The client stays blocked while bytes wait in the connection.
+    pub(super) fn unblock(&mut self, bench: &mut Bench) -> Result<(), Failure> {
+        let Some(link) = self.connection.link() else { return Ok(()) };
+        if link.flush().map_err(|error| bench.link_failed(error))? {
+            self.connection.is_blocked = false;
+            self.free_since_ns = bench.read_clock();
+        }
+        Ok(())
     }
 
     /// Whether the connection may carry another request.

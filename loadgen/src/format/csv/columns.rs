@@ -49,6 +49,8 @@ static BEFORE_TIMES: &[Named<Report>] = &[
     ("errors", |report| metric_of("errors", report)),
     ("bytes_sent", |report| count(report.requests.bytes_sent)),
     ("bytes_received", |report| count(report.requests.bytes_received)),
+    ("full_handshakes", |report| count(report.tls.as_ref()?.full_handshakes)),
+    ("resumed_handshakes", |report| count(report.tls.as_ref()?.resumed_handshakes)),
 ];
 
 type Get = fn(&Latencies) -> Option<&Latency>;
@@ -60,6 +62,7 @@ static TIMES: &[(&str, Get)] = &[
     ("service", |times| Some(&times.service)),
     ("schedule_lag", |times| times.schedule_lag.as_ref()),
     ("connect", |times| Some(&times.connect)),
+    ("handshake", |times| times.handshake.as_ref()),
     ("due_to_written", |times| Some(&times.due_to_written)),
     ("written_to_ready", |times| times.written_to_ready.as_ref()),
     ("ready_to_read", |times| times.ready_to_read.as_ref()),

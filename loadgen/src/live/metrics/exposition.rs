@@ -79,6 +79,7 @@ mod tests {
             against: ("targets", "localhost:8080,unix:/run/\"odd\\name\"".to_owned()),
             connections: 500,
             rate_per_s: Some(20_000.0),
+            tls: false,
             message_bytes: 64,
         }
     }

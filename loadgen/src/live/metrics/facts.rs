@@ -10,6 +10,8 @@ pub(super) struct Facts {
     pub(super) connections: u32,
     /// None in a closed loop.
     pub(super) rate_per_s: Option<f64>,
+    /// With TLS, a connection is established after its handshake.
+    pub(super) tls: bool,
     /// The size of a request, and of its reply.
     pub(super) message_bytes: u64,
 }
@@ -27,6 +29,7 @@ impl Facts {
             against,
             connections: plan.connections,
             rate_per_s: plan.rate_per_s(),
+            tls: plan.tls.is_some(),
             message_bytes: plan.messages.size() as u64,
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TlsSummary;
 use crate::load::{
     message::Expect,
     plan::Plan,
@@ -45,6 +46,9 @@ pub(crate) struct PlanSummary {
     /// The number of replies after which a client reconnects.
     #[serde(default)]
     pub requests_per_connection: Option<u64>,
+    /// TLS. None without it.
+    #[serde(default)]
+    pub tls: Option<TlsSummary>,
     /// Bytes of a message.
     pub size: usize,
     /// The file with the message.
@@ -96,6 +100,7 @@ impl PlanSummary {
             think_s: think.map(|think| think.as_secs_f64()),
             connect_rate_per_s: plan.connecting.rate_per_s,
             requests_per_connection: plan.connecting.requests_per_connection,
+            tls: plan.tls.as_ref().map(TlsSummary::of),
             size: plan.messages.size(),
             message: plan.message_file.as_ref().map(|path| path.display().to_string()),
             expect: plan.messages.expect(),
