@@ -49,8 +49,6 @@ static BEFORE_TIMES: &[Named<Report>] = &[
     ("errors", |report| metric_of("errors", report)),
     ("bytes_sent", |report| count(report.requests.bytes_sent)),
     ("bytes_received", |report| count(report.requests.bytes_received)),
-    ("full_handshakes", |report| count(report.tls.as_ref()?.full_handshakes)),
-    ("resumed_handshakes", |report| count(report.tls.as_ref()?.resumed_handshakes)),
 ];
 
 type Get = fn(&Latencies) -> Option<&Latency>;
@@ -62,10 +60,10 @@ static TIMES: &[(&str, Get)] = &[
     ("service", |times| Some(&times.service)),
     ("schedule_lag", |times| times.schedule_lag.as_ref()),
     ("connect", |times| Some(&times.connect)),
-    ("handshake", |times| times.handshake.as_ref()),
     ("due_to_written", |times| Some(&times.due_to_written)),
     ("written_to_ready", |times| times.written_to_ready.as_ref()),
     ("ready_to_read", |times| times.ready_to_read.as_ref()),
+    ("handshake", |times| times.handshake.as_ref()),
 ];
 
 /// The columns of each distribution.
@@ -110,6 +108,8 @@ static AFTER_TIMES: &[Named<Report>] = &[
     ("server_cpu_ns_per_request", |report| metric_of("server_cpu_ns_per_request", report)),
     ("context_switches_per_request", |report| metric_of("context_switches_per_request", report)),
     ("memory_bytes", |report| metric_of("memory_bytes", report)),
+    ("full_handshakes", |report| count(report.tls.as_ref()?.full_handshakes)),
+    ("resumed_handshakes", |report| count(report.tls.as_ref()?.resumed_handshakes)),
 ];
 
 /// The columns that an interval has.

@@ -14,6 +14,7 @@ pub(crate) mod quota;
 pub(crate) mod scraped_load;
 pub(crate) mod server;
 pub(crate) mod text;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use self::{

@@ -23,6 +23,7 @@ mod start_at;
 mod sweep;
 mod talk;
 mod terminal;
+mod tls;
 mod verdict;
 mod window;
 
@@ -46,6 +47,7 @@ pub(crate) fn groups() -> Vec<Group> {
         slo::group(),
         talk::group(),
         terminal::group(),
+        tls::group(),
         compare::group(),
         sweep::group(),
         addresses::group(),
