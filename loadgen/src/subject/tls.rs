@@ -22,6 +22,9 @@ use crate::engine::{
 const SLICE: Duration = Duration::from_millis(100);
 /// How long a server with TLS 1.3 may take to reject the client's certificate after the client's handshake is over.
 const REJECTION_TIMEOUT: Duration = Duration::from_millis(500);
+/// The error for a server that ends the connection because of the client's certificate, and does not say so.
+const NO_GOOD_IDENTITY: &str = "the server asked for a client certificate and closed the connection after the handshake: it \
+                                accepts only certain certificates; use --tls-cert and --tls-key";
 /// The size of the buffer for bytes of messages before the load.
 const PLAINTEXT_BYTES: usize = 64 * 1024;
 
@@ -161,27 +164,27 @@ fn handshake(
     Ok(())
 }
 
-/// With TLS 1.3, the server sees the client's certificate only after the client's handshake is over. It then sends an alert, or
-/// nothing, or a ticket for the next session.
+/// With TLS 1.3, the server sees the client's certificate only after the client's handshake is over. A rejection is an alert, or
+/// the end of the connection. Some servers send tickets for the next session first.
 fn await_rejection(link: &mut TlsLink) -> Result<(), HandshakeError> {
     let mut plaintext = vec![0; PLAINTEXT_BYTES];
     let mut ciphertext = vec![0; TlsLink::ciphertext_bytes(PLAINTEXT_BYTES)];
+    let deadline = Instant::now() + REJECTION_TIMEOUT;
     loop {
         match link.receive(&mut ciphertext, &mut plaintext) {
+            Ok(_) => {}
             Err(LinkError::Io(Errno::AGAIN)) => {
-                match await_event(link.socket(), PollFlags::IN, REJECTION_TIMEOUT) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(()),
-                    Err(error) => return Err(HandshakeError::Ended(error.to_string())),
+                let rest = deadline.saturating_duration_since(Instant::now());
+                if rest.is_zero() {
+                    return Ok(());
                 }
+                await_event(link.socket(), PollFlags::IN, rest)
+                    .map_err(|error| HandshakeError::Ended(error.to_string()))?;
             }
             Err(LinkError::Closed | LinkError::Io(_)) => {
-                let text = "the server closed the connection after the handshake, in which it asked for a client certificate; \
-                            see --tls-cert and --tls-key";
-                return Err(HandshakeError::Ended(text.to_owned()));
+                return Err(HandshakeError::Tls(NO_GOOD_IDENTITY.into()));
             }
             Err(error) => return Err(handshake_error(error)),
-            Ok(_) => return Ok(()),
         }
     }
 }

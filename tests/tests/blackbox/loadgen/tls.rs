@@ -417,7 +417,7 @@ fn nginx_requires_client_certificates() {
     // nginx sends no alert. It closes the connection.
     let more = format!("ssl_verify_client on;\nssl_client_certificate {};", ca.display());
     let nginx = Terminator::nginx(&scene.certificate, scene.server.address(), &more);
-    expect_mutual_tls(&scene, nginx.address(), "client certificate");
+    expect_mutual_tls(&scene, nginx.address(), "asked for a client certificate and closed the connection");
 }
 
 /// Small and large messages through a real program.
