@@ -6,6 +6,7 @@ pub(crate) mod load;
 pub(crate) mod merge;
 pub(crate) mod servers;
 pub(crate) mod sweep;
+pub(crate) mod tls;
 
 use std::{
     any::TypeId,

@@ -19,3 +19,4 @@ pub(crate) mod slo;
 pub(crate) mod stages;
 pub(crate) mod start_at;
 pub(crate) mod template;
+pub(crate) mod tls;

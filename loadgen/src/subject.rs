@@ -9,3 +9,4 @@ pub(crate) mod own_server;
 pub(crate) mod reach;
 pub(crate) mod server_log;
 pub(crate) mod server_process;
+pub(crate) mod tls;

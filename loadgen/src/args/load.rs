@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::units::{parse_count, parse_duration, parse_positive_count, parse_positive_duration};
 
+use super::tls::TlsArgs;
 use crate::{
     args::dialogue::DialogueArgs,
     load::slo::Slo,
@@ -85,6 +86,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, help_heading = "Limits", value_name = "D", default_value = "10s",
           value_parser = parse_positive_duration)]
     pub timeout: Duration,
+
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// The stages of the load.
@@ -129,6 +134,7 @@ impl LoadArgs {
                 rate_per_s: self.connect_rate,
                 requests_per_connection: self.requests_per_connection,
             },
+            tls: self.tls.request(),
             timing: Timing {
                 start_at: None,
                 warmup: self.warmup,

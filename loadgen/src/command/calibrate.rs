@@ -18,7 +18,7 @@ use crate::{
     engine::interruption::Interruption,
     live::progress::{Progress, RunProgress},
     load::plan::{Against, Plan},
-    result::{Calibration, Floor, Latency, Loop, Report, Status},
+    result::{Calibration, Floor, Latency, Loop, PlanSummary, Report, Status},
     subject::{cpus, machine::Machine},
 };
 
@@ -55,6 +55,8 @@ pub(crate) fn floor(
     let echo = Echo::start(plan, machine).context("the echo inside the generator cannot be started")?;
     let mut plan = plan.clone();
     plan.against = Against::Targets(vec![echo.address.clone()]);
+    // The echo speaks no TLS.
+    plan.tls = None;
     // The start time belongs to the run after the calibration.
     plan.timing.start_at = None;
     // The floor is that of the whole load.
@@ -91,8 +93,14 @@ pub(crate) fn calibration(floor: &Report, run: &Report) -> Calibration {
 }
 
 /// Further remarks for a reader of a calibration.
-pub(crate) fn notes(calibration: &Calibration, r#loop: Loop) -> Vec<String> {
+pub(crate) fn notes(calibration: &Calibration, plan: &PlanSummary) -> Vec<String> {
+    let r#loop = plan.r#loop;
     let mut notes = Vec::new();
+    if plan.tls.is_some() {
+        notes.push(
+            "the calibration's echo speaks no TLS: the floor is that of the same load without TLS".to_owned(),
+        );
+    }
     if r#loop == Loop::Closed {
         let text = "in a closed loop, the calibration's floor is mostly the queue of the clients at the rate of the echo: it \
                     is no share of the response times; use --rate to get one";
@@ -234,7 +242,7 @@ mod tests {
         let shares: Vec<_> = floor.iter().map(|floor| (floor.percentile.as_str(), floor.share)).collect();
         assert_eq!(shares[..3], [("p50", Some(0.25)), ("p90", None), ("p99", None)]);
         let open = calibration(&floor_run, &run);
-        let notes = notes(&open, Loop::Open);
+        let notes = notes(&open, &run.plan);
         assert!(
             notes.iter().any(|note| note.contains("above the response at p90: the difference is noise")),
             "{notes:?}"

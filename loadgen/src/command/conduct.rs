@@ -4,11 +4,11 @@ mod load_threads;
 
 use std::{slice, sync::Arc};
 
-use common::signal::Termination;
+use common::{Address, signal::Termination};
 
 use self::load_threads::LoadThreads;
 use crate::{
-    engine::{interruption::Interruption, socket::Target},
+    engine::{interruption::Interruption, socket::Target, tls::TlsClient},
     judge,
     live::progress::Progress,
     load::{
@@ -44,25 +44,33 @@ pub(crate) fn conduct(
         (None, Against::Targets(addresses)) => addresses.as_slice(),
         (None, Against::OwnServer(_)) => &[],
     };
+    let tls = tls(plan, addresses)?;
     let targets = addresses
         .iter()
-        .map(|address| {
-            find_target(address, plan.timeouts.first_reply, &|| interruption.signal(), &mut |text| {
-                progress.say(text)
-            })
+        .enumerate()
+        .map(|(index, address)| {
+            let (wait_max, limit) = (plan.timeouts.first_reply, plan.timeouts.connect);
+            let tls = tls.get(index).map(|client| (client, limit));
+            find_target(address, wait_max, tls, &|| interruption.signal(), &mut |text| progress.say(text))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let sources = sources(plan, &targets)?;
 
     let names = addresses.iter().map(ToString::to_string).collect();
     let setting = Setting::new(plan, names, server.map(|server| server.identity().clone()), machine);
-    let threads = LoadThreads::start(plan, &targets, sources, interruption)?;
+    let threads = LoadThreads::start(plan, &targets, &tls, sources, interruption)?;
     let tally = threads.run_load(plan, &setting, server, interruption, progress);
     progress.finish();
     let signal = interruption.signal();
     let mut report = tally?.into_report(plan, setting, signal.is_some());
     judge::complete(&mut report, &plan.measuring.slo);
     Ok(Finished { report, signal })
+}
+
+/// The TLS of each target; empty without TLS.
+fn tls(plan: &Plan, addresses: &[Address]) -> anyhow::Result<Vec<TlsClient>> {
+    let Some(tls) = &plan.tls else { return Ok(Vec::new()) };
+    Ok(addresses.iter().map(|address| TlsClient::new(tls, address)).collect::<Result<_, _>>()?)
 }
 
 /// The number of source addresses that the clients need.

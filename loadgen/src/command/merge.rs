@@ -32,7 +32,7 @@ use crate::{
     load::slo::{Slo, SloError},
     result::{
         Connections, Document, Fairness, Latencies, Latency, Merged, Rate, Report, Requests, SCHEMA, Status,
-        Tail, Verdict, fairness,
+        Tail, Tls, Verdict, fairness,
         recovery::recovery,
         summary::{self, Unanswered},
     },
@@ -108,6 +108,7 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         kinds: stages::kinds(parts)?,
         stages: stages::stages(parts)?,
         recovery: None,
+        tls: tls(parts),
         latency_ns,
         response_histogram: summary::bars(&response),
         generator: cost::generator(parts, fairness.replies_sum),
@@ -139,6 +140,18 @@ fn connections(parts: &[Part]) -> Connections {
         established: sum(parts, |report| report.connections.established),
         lost: sum(parts, |report| report.connections.lost),
     }
+}
+
+/// What the handshakes agreed on is that of the first part with TLS.
+fn tls(parts: &[Part]) -> Option<Tls> {
+    let known: Vec<_> = parts.iter().filter_map(|part| part.report.tls.as_ref()).collect();
+    let add = |get: fn(&Tls) -> u64| known.iter().fold(0, |sum: u64, tls| sum.saturating_add(get(tls)));
+    Some(Tls {
+        full_handshakes: add(|tls| tls.full_handshakes),
+        resumed_handshakes: add(|tls| tls.resumed_handshakes),
+        first_failure: known.iter().find_map(|tls| tls.first_failure.clone()),
+        ..(*known.first()?).clone()
+    })
 }
 
 fn tail(parts: &[Part]) -> Tail {
@@ -226,6 +239,7 @@ fn latencies(parts: &[Part], response: &Histogram<u64>) -> Result<Latencies, Mer
         service: needed("latency_ns.service", |latencies| &latencies.service)?,
         schedule_lag: optional("latency_ns.schedule_lag", |latencies| latencies.schedule_lag.as_ref())?,
         connect: needed("latency_ns.connect", |latencies| &latencies.connect)?,
+        handshake: optional("latency_ns.handshake", |latencies| latencies.handshake.as_ref())?,
         due_to_written: needed("latency_ns.due_to_written", |latencies| &latencies.due_to_written)?,
         written_to_ready: optional("latency_ns.written_to_ready", |latencies| {
             latencies.written_to_ready.as_ref()

@@ -82,7 +82,7 @@ fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -> an
     };
     if let Some(floor) = floor {
         let calibration = calibrate::calibration(&floor, &finished.report);
-        finished.report.notes.extend(calibrate::notes(&calibration, finished.report.plan.r#loop));
+        finished.report.notes.extend(calibrate::notes(&calibration, &finished.report.plan));
         finished.report.calibration = Some(calibration);
     }
     Ok(finished)

@@ -24,12 +24,14 @@ use crate::{
     engine::{
         clock::Clock,
         failure::Failure,
+        link::LinkError,
         pauses::Pauses,
         poller::{Interest, Poller},
         recording::Recording,
         slice::Slice,
         socket::{Attempt, Target},
         timers::{Timers, Wake},
+        tls::facts::{Agreed, TlsFacts},
         window::{Stall, Window},
     },
     load::{
@@ -61,6 +63,8 @@ pub(crate) struct Bench<X> {
     mismatch: Option<Mismatch>,
     /// The first complete reply that was not expected.
     unexpected: Option<Mismatch>,
+    /// What the thread has learned of TLS.
+    tls: TlsFacts,
 }
 
 /// The totals of a bench at the end of the load.
@@ -78,6 +82,8 @@ pub(crate) struct Totals {
     pub mismatch: Option<Mismatch>,
     /// The first complete reply that was not expected.
     pub unexpected: Option<Mismatch>,
+    /// What the thread has learned of TLS.
+    pub tls: TlsFacts,
 }
 
 impl<X: Exchange> Bench<X> {
@@ -103,7 +109,7 @@ impl<X: Exchange> Bench<X> {
             poller,
             rules: Rules::new(plan),
             targets,
-            wire: Wire::new(exchange, plan.measuring.kernel_timestamps),
+            wire: Wire::new(plan, exchange),
             timers: Timers::default(),
             window: Window::NEVER,
             requests: WindowRequests::new(budget),
@@ -112,6 +118,7 @@ impl<X: Exchange> Bench<X> {
             kinds,
             mismatch: None,
             unexpected: None,
+            tls: TlsFacts::default(),
             clock,
         }
     }
@@ -480,6 +487,7 @@ impl<X: Exchange> Bench<X> {
             pauses: self.clock.into_pauses(),
             mismatch: self.mismatch,
             unexpected: self.unexpected,
+            tls: self.tls,
         }
     }
 
@@ -517,6 +525,45 @@ impl<X: Exchange> Bench<X> {
     pub(crate) fn connection_established(&mut self, took_ns: u64) {
         self.connections.established();
         self.record().connect.record(took_ns);
+    }
+
+    /// The socket of an attempt is connected after `took_ns`; its TLS handshake begins.
+    pub(crate) fn socket_connected(&mut self, took_ns: u64) {
+        self.record().connect.record(took_ns);
+    }
+
+    /// The TLS handshake of an attempt has succeeded after `took_ns`.
+    pub(crate) fn handshake_over(&mut self, took_ns: u64, is_resumed: bool, agreed: impl FnOnce() -> Agreed) {
+        self.connections.established();
+        self.tls.agreed.get_or_insert_with(agreed);
+        let recording = self.record();
+        recording.handshake.record(took_ns);
+        recording.counts.resumed_handshakes += u64::from(is_resumed);
+    }
+
+    /// The TLS handshake of an attempt has failed.
+    pub(crate) fn handshake_failed(&mut self, error: LinkError) {
+        self.connections.attempt_failed(Errno::PROTO);
+        let failure = self.link_failed(error);
+        self.idle_connection_failed(failure);
+    }
+
+    /// The kind of a connection's error. Only the first failure of TLS is described.
+    #[cold]
+    pub(crate) fn link_failed(&mut self, error: LinkError) -> Failure {
+        match error {
+            LinkError::Io(error) => Failure::of_transfer(error),
+            LinkError::Closed => Failure::Closed,
+            LinkError::Tls(text) | LinkError::HandshakeEnded(text) => {
+                self.tls.failure.get_or_insert(text);
+                Failure::Tls
+            }
+        }
+    }
+
+    /// The first failure of TLS.
+    pub(crate) fn tls_failure(&self) -> Option<&str> {
+        self.tls.failure.as_deref()
     }
 
     /// A connection attempt has failed.

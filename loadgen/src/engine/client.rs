@@ -1,6 +1,7 @@
 //! One client: it connects, reconnects after a failure, and has outstanding requests on its connection.
 
 mod connection;
+mod handshake;
 mod requests;
 mod silence;
 mod transfer;
@@ -16,7 +17,7 @@ use self::{
     silence::Silence,
 };
 use crate::{
-    engine::{bench::Bench, failure::Failure, socket, timers::Wake},
+    engine::{bench::Bench, failure::Failure, socket, timers::Wake, tls::TlsClient},
     load::{exchange::Exchange, schedule::Schedule},
 };
 
@@ -60,11 +61,18 @@ pub(crate) struct Served {
 
 impl<X: Exchange> Client<X> {
     /// A client without a connection.
-    pub(crate) fn new(number: u32, place: u32, target: u32, source: u8, pipeline: usize) -> Self {
+    pub(crate) fn new(
+        number: u32,
+        place: u32,
+        target: u32,
+        source: u8,
+        pipeline: usize,
+        tls: Option<TlsClient>,
+    ) -> Self {
         Self {
             number,
             place,
-            connection: Connection::new(target, source),
+            connection: Connection::new(target, source, tls),
             schedule: Schedule::empty(),
             requests: Requests::new(pipeline),
             reading: X::Reading::default(),
@@ -95,17 +103,16 @@ impl<X: Exchange> Client<X> {
         const ENDED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
         match &self.connection.state {
             State::Up(_) => {
-                if self.connection.is_blocked && flags.contains(EventFlags::OUT) {
-                    self.connection.is_blocked = false;
-                    self.free_since_ns = bench.read_clock();
-                }
-                let outcome = if flags.intersects(EventFlags::IN | ENDED) {
-                    self.receive(bench, flags.intersects(ENDED))
-                } else {
-                    Ok(())
+                let mut outcome = match self.connection.is_blocked && flags.contains(EventFlags::OUT) {
+                    true => self.unblock(bench),
+                    false => Ok(()),
                 };
+                if outcome.is_ok() && flags.intersects(EventFlags::IN | ENDED) {
+                    outcome = self.receive(bench, flags.intersects(ENDED));
+                }
                 self.carry_on(bench, outcome);
             }
+            State::Handshaking(..) => self.go_on_with_handshake(bench),
             State::Connecting(socket) => match sockopt::socket_error(socket) {
                 Ok(Ok(())) if flags.contains(EventFlags::OUT) => self.connected(bench),
                 Ok(Ok(())) => {}
@@ -163,7 +170,7 @@ impl<X: Exchange> Client<X> {
         // Each of these requests was due before the window's end.
         bench.requests_unsent(unsent, bench.now_ns() - end_ns);
         self.count_unsent_kinds(bench, unsent);
-        self.connection.state = State::Down;
+        self.connection.close();
         let silence_ns_max = self.silence.longest_ns();
         Served {
             replies: self.replies_in_window,

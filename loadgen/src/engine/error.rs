@@ -23,6 +23,14 @@ pub(crate) enum RunError {
         /// The number of clients.
         clients: u32,
     },
+    /// The TLS handshake with a target failed.
+    #[error("{target} cannot be loaded with TLS: {reason}")]
+    Tls {
+        /// The target.
+        target: String,
+        /// The failure of the handshake, and what to do.
+        reason: String,
+    },
     /// The server did not answer in time.
     #[error("{target} did not answer within {waited}: {reason}")]
     NoServer {

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     ConnectOther,
     /// Every local port is in use, on every source address.
     NoLocalPort,
+    /// TLS failed: its handshake, or later.
+    Tls,
     /// The reply was not complete in time.
     Timeout,
     /// The server reset the connection.
@@ -36,11 +38,12 @@ impl Failure {
     pub(crate) const COUNT: usize = Self::ALL.len();
 
     /// Every kind in order, with its name in the report and its text for people.
-    pub(crate) const ALL: [(Failure, &'static str, &'static str); 12] = [
+    pub(crate) const ALL: [(Failure, &'static str, &'static str); 13] = [
         (Failure::ConnectRefused, "connect_refused", "connection refused"),
         (Failure::ConnectTimeout, "connect_timeout", "connection not established in time"),
         (Failure::ConnectOther, "connect_other", "connection could not be made"),
         (Failure::NoLocalPort, "no_local_port", "no local port was free"),
+        (Failure::Tls, "tls", "TLS failed"),
         (Failure::Timeout, "timeout", "no complete reply in time"),
         (Failure::Reset, "reset", "connection reset by the server"),
         (Failure::Closed, "closed", "connection closed by the server"),

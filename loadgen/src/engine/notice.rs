@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use crate::{
     engine::{
         client::Served, failure::FailureCounts, pauses::Pauses, probes::ThreadProbe, recording::Recording,
-        window::Stall,
+        tls::facts::TlsFacts, window::Stall,
     },
     load::exchange::Mismatch,
 };
@@ -31,7 +31,7 @@ pub(crate) enum Notice {
 }
 
 /// The result of the first connection attempts of a thread.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ready {
     /// Clients that are connected.
     pub connected: usize,
@@ -39,6 +39,8 @@ pub(crate) struct Ready {
     pub failures: FailureCounts,
     /// The error of the last connection attempt.
     pub error: Option<Errno>,
+    /// The first failure of TLS.
+    pub tls_failure: Option<Box<str>>,
 }
 
 /// The report of a load thread at its end.
@@ -70,4 +72,6 @@ pub(crate) struct Ended {
     pub mismatch: Option<Mismatch>,
     /// The first complete reply that was not expected.
     pub unexpected: Option<Mismatch>,
+    /// What the thread has learned of TLS.
+    pub tls: TlsFacts,
 }

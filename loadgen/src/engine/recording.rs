@@ -100,6 +100,8 @@ pub(crate) struct Counts {
     pub delayed_rests: u64,
     /// Connections that failed since the window began.
     pub connections_lost: u64,
+    /// TLS handshakes that resumed a session, over the whole run.
+    pub resumed_handshakes: u64,
     /// Bytes of the requests of the window that were written.
     pub bytes_sent: u64,
     /// Bytes of their replies that were received.
@@ -127,6 +129,7 @@ impl Counts {
         self.give_up(other.given_up_after_ns_min);
         self.delayed_rests += other.delayed_rests;
         self.connections_lost += other.connections_lost;
+        self.resumed_handshakes += other.resumed_handshakes;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
     }
@@ -144,6 +147,7 @@ impl Default for Counts {
             given_up_after_ns_min: u64::MAX,
             delayed_rests: 0,
             connections_lost: 0,
+            resumed_handshakes: 0,
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -168,6 +172,8 @@ pub(crate) struct Recording {
     pub ready_to_read: Latency,
     /// From the start of a connection attempt to the connection, over the whole run.
     pub connect: Latency,
+    /// From the connection to the end of its TLS handshake, over the whole run.
+    pub handshake: Latency,
     /// The requests.
     pub counts: Counts,
     /// Failures of requests of the window, and of connections since the window began.
@@ -196,6 +202,7 @@ impl Recording {
         self.written_to_ready.merge(&other.written_to_ready);
         self.ready_to_read.merge(&other.ready_to_read);
         self.connect.merge(&other.connect);
+        self.handshake.merge(&other.handshake);
         self.counts.merge(&other.counts);
         self.failures.merge(&other.failures);
         self.failures_before_window.merge(&other.failures_before_window);
@@ -212,6 +219,7 @@ impl Recording {
         self.written_to_ready.clear();
         self.ready_to_read.clear();
         self.connect.clear();
+        self.handshake.clear();
         self.counts = Counts::default();
         self.failures = FailureCounts::default();
         self.failures_before_window = FailureCounts::default();
@@ -224,6 +232,7 @@ impl Recording {
             + self.service.clamped()
             + self.schedule_lag.clamped()
             + self.connect.clamped()
+            + self.handshake.clamped()
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
         probes::WindowUsage,
         recording::Recording,
         socket::Target,
+        tls::TlsClient,
     },
     load::{
         exchange::{Exchange, Visitor},
@@ -49,6 +50,8 @@ pub(crate) struct Task {
     pub plan: Arc<Plan>,
     /// The addresses that the clients connect to.
     pub targets: Vec<Target>,
+    /// The TLS of each target; empty without TLS.
+    pub tls: Vec<TlsClient>,
     /// The number of source addresses that the clients use.
     pub sources: u64,
     /// The run's clock.
@@ -253,6 +256,7 @@ impl<X: Exchange> Worker<X> {
             failures: self.bench.recording().failures_before_window,
             connected: self.bench.connections().count(),
             error: self.bench.connections().last_error(),
+            tls_failure: self.bench.tls_failure().map(Box::from),
         };
         self.notify(Notice::Ready(ready));
     }
@@ -358,7 +362,7 @@ impl<X: Exchange> Worker<X> {
             self.bench.requests_unsent(self.bench.budget(), 0);
         }
         let window_ended_ns = self.bench.window().end_ns;
-        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch, unexpected } =
+        let Totals { tail, longest_stall, pauses, last_reply_ns, mismatch, unexpected, tls } =
             self.bench.into_totals();
         let ended = Ended {
             intervals: self.interval,
@@ -374,6 +378,7 @@ impl<X: Exchange> Worker<X> {
             last_reply_ns,
             mismatch,
             unexpected,
+            tls,
         };
         notify(&self.task.notices, Notice::Ended(Box::new(ended)));
     }
@@ -398,7 +403,8 @@ fn clients<X: Exchange>(task: &Task) -> Vec<Client<X>> {
             true => number as u64 / targets as u64 % task.sources,
             false => 0,
         };
-        Client::new(number, place as u32, target as u32, source as u8, plan.pipeline)
+        let tls = task.tls.get(target).map(TlsClient::with_own_sessions);
+        Client::new(number, place as u32, target as u32, source as u8, plan.pipeline, tls)
     };
     numbers.enumerate().map(client).collect()
 }

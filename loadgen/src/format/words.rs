@@ -10,7 +10,7 @@ use crate::{
         protocol::{Protocol, echo::Echo},
         schedule::Arrival,
     },
-    result::{Aborted, Environment, FailedTail, PlanSummary, Recovery, Server, Status},
+    result::{Aborted, Environment, FailedTail, PlanSummary, Recovery, Report, Server, Status, Tls},
 };
 
 /// A percentile as text. It may fall among the failed requests at the end of the distribution. None if it is withheld.
@@ -79,6 +79,37 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
         parts.push(format!("at most {}", plural(per_s, "connection")) + " per second");
     }
     parts.join(", ")
+}
+
+/// How the clients use TLS, and what the first handshake agreed on. None without TLS.
+pub(crate) fn tls(plan: &PlanSummary, agreed: Option<&Tls>) -> Option<String> {
+    let plan = plan.tls.as_ref()?;
+    let mut parts: Vec<String> = [
+        agreed.and_then(|tls| tls.version.clone()),
+        agreed.and_then(|tls| tls.cipher_suite.clone()),
+        agreed.and_then(|tls| Some(format!("protocol {}", tls.alpn.as_ref()?))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    parts.push(match &plan.ca {
+        _ if plan.insecure => "certificates not checked".to_owned(),
+        Some(file) => format!("certificates checked against {file}"),
+        None => "certificates checked against the system's authorities".to_owned(),
+    });
+    parts.extend(plan.name.as_ref().map(|name| format!("name {name}")));
+    parts.extend(plan.client_certificate.as_ref().map(|file| format!("client certificate {file}")));
+    Some(parts.join(", "))
+}
+
+/// The number of TLS handshakes. None without TLS.
+pub(crate) fn handshakes(report: &Report) -> Option<String> {
+    let tls = report.tls.as_ref()?;
+    let off = match report.plan.tls.as_ref() {
+        Some(plan) if !plan.resumption => " (--tls-resumption off)",
+        _ => "",
+    };
+    Some(format!("{} full, {} resumed{off}", count(tls.full_handshakes), count(tls.resumed_handshakes)))
 }
 
 /// Why and when `--abort-on` ended the load.

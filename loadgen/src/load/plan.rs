@@ -10,6 +10,7 @@ use crate::load::{
     schedule::{Load, Pace},
     slo::Slo,
     stages::Stages,
+    tls::TlsPlan,
 };
 
 /// The plan of a run.
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub dialogue: Dialogue,
     /// How clients connect.
     pub connecting: Connecting,
+    /// How clients use TLS. None: without TLS.
+    pub tls: Option<TlsPlan>,
     /// When the load begins and ends. At least one of `duration` and `requests` is set.
     pub timing: Timing,
     /// How long a client waits.

@@ -10,6 +10,7 @@ use crate::load::{
     rate::Rate,
     schedule::{Arrival, Load, Pace, course::Course},
     stages::Stages,
+    tls::{TlsError, TlsPlan, TlsRequest},
 };
 
 /// The maximum number of clients: more than the memory and the ports of one machine allow.
@@ -50,6 +51,8 @@ pub(crate) struct Request {
     pub dialogue: DialogueRequest,
     /// See [`Plan::connecting`].
     pub connecting: Connecting,
+    /// TLS. None: without TLS.
+    pub tls: Option<TlsRequest>,
     /// See [`Plan::timing`].
     pub timing: Timing,
     /// See [`Plan::timeouts`].
@@ -135,6 +138,9 @@ pub(crate) enum PlanError {
     /// The own server is an echo.
     #[error("loadgen's own server is an echo and does not speak {0}: give the TARGET of a server that does")]
     OwnServerProtocol(&'static str),
+    /// TLS is not possible as requested.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl Request {
@@ -146,6 +152,7 @@ impl Request {
         if let Against::Targets(targets) = &self.against {
             targets.iter().try_for_each(known_port)?;
         }
+        let tls = self.tls()?;
         let load = load(&self)?;
         let connections = at_most("--connections", self.connections, CONNECTIONS_MAX)?;
         let clients = u32::try_from(connections).expect("the maximum number of clients fits");
@@ -175,10 +182,28 @@ impl Request {
             seed: self.seed,
             dialogue,
             connecting: self.connecting,
+            tls,
             timing,
             timeouts: self.timeouts,
             measuring: self.measuring,
         })
+    }
+}
+
+impl Request {
+    fn tls(&self) -> Result<Option<TlsPlan>, TlsError> {
+        let Some(request) = &self.tls else { return Ok(None) };
+        let plan = request.plan()?;
+        match &self.against {
+            Against::OwnServer(_) => return Err(TlsError::OwnServer { with_commands: false }),
+            Against::Targets(_) if self.measuring.kernel_timestamps => {
+                return Err(TlsError::KernelTimestamps);
+            }
+            Against::Targets(targets) => {
+                targets.iter().try_for_each(|target| plan.name_of(target).map(drop))?;
+            }
+        }
+        Ok(Some(plan))
     }
 }
 
@@ -275,6 +300,7 @@ pub(crate) mod tests {
                 reply_bytes_max: 1 << 20,
             },
             connecting: Connecting::default(),
+            tls: None,
             timing: Timing { start_at: None, warmup: Duration::ZERO, duration: None, requests: None },
             timeouts: Timeouts {
                 connect: Duration::from_secs(5),

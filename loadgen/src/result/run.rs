@@ -13,6 +13,7 @@ mod requests;
 mod server;
 mod slo;
 mod stage;
+mod tls;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     server::{Network, Server},
     slo::SloOutcome,
     stage::{Aborted, Outcomes, Recovery, Stage},
+    tls::{Tls, TlsSummary},
     verdict::{Reason, Status, Verdict},
 };
 use crate::load::exchange::Mismatch;
@@ -96,6 +98,9 @@ pub(crate) struct Report {
     /// The course after the peak of the stages. None if the rate never falls, or if no overload was seen before.
     #[serde(default)]
     pub recovery: Option<Recovery>,
+    /// The TLS handshakes. None without TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// The measured times, in nanoseconds.
     pub latency_ns: Latencies,
     /// The response times on a logarithmic axis, from the shortest to the longest.

@@ -19,6 +19,7 @@ use crate::{
         pauses::Pauses,
         probes::ThreadProbe,
         recording::Recording,
+        tls::facts::TlsFacts,
         window::{Stall, Window},
     },
     load::{exchange::Mismatch, plan::Plan},
@@ -65,6 +66,8 @@ pub(crate) struct Tally {
     mismatch: Option<Mismatch>,
     unexpected: Option<Mismatch>,
     aborted: Option<Aborted>,
+    /// What the threads have learned of TLS.
+    tls: TlsFacts,
     /// The resources used until the start and until the end of the window.
     cost: Option<(Cost, Cost)>,
 }
@@ -106,6 +109,7 @@ impl Tally {
             mismatch: None,
             unexpected: None,
             aborted: None,
+            tls: TlsFacts::default(),
             cost: None,
         }
     }
@@ -139,6 +143,7 @@ impl Tally {
         self.last_reply_ns = self.last_reply_ns.max(ended.last_reply_ns);
         self.mismatch = self.mismatch.take().or(ended.mismatch);
         self.unexpected = self.unexpected.take().or(ended.unexpected);
+        self.tls.merge(ended.tls);
     }
 
     /// Sets the wall-clock time of the window's start, and the smallest step of the run's own clock.

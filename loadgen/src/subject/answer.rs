@@ -14,6 +14,7 @@ use crate::{
     engine::{
         error::{Problem, StartError},
         interruption::Interruption,
+        tls::TlsClient,
     },
     load::{
         exchange::{Awaited, Exchange, Heard, Visitor},
@@ -21,7 +22,10 @@ use crate::{
         plan::Plan,
         protocol::{Protocol, echo::Echo},
     },
-    subject::server_process::{START_TIMEOUT, ServerProcess},
+    subject::{
+        server_process::{START_TIMEOUT, ServerProcess},
+        tls::{HandshakeError, TlsStream},
+    },
 };
 
 /// The time between two attempts to reach the server.
@@ -40,10 +44,12 @@ pub(crate) fn await_answer(
 ) -> anyhow::Result<()> {
     let address = server.address().resolve().ok().and_then(|all| all.first().copied());
     let address = address.context("the server listens at no IP address")?;
+    let tls = plan.tls.as_ref().map(|tls| TlsClient::new(tls, server.address())).transpose()?;
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         interruption.check()?;
-        let answer = ask(address, plan, &|| interruption.signal().is_some() || server.has_ended());
+        let answer =
+            ask(address, plan, tls.as_ref(), &|| interruption.signal().is_some() || server.has_ended());
         interruption.check()?;
         // If the server has ended, another process has answered on its port.
         if let Some(status) = server.ended() {
@@ -91,7 +97,12 @@ fn failed(problem: Problem, reason: String, server: &ServerProcess) -> anyhow::E
 }
 
 /// Sends the first request of the plan, and checks the reply.
-fn ask(address: SocketAddr, plan: &Plan, give_up: &(dyn Fn() -> bool + Sync)) -> Answer {
+fn ask(
+    address: SocketAddr,
+    plan: &Plan,
+    tls: Option<&TlsClient>,
+    give_up: &(dyn Fn() -> bool + Sync),
+) -> Answer {
     let stream = match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
         // Without a listener, a socket may connect to itself (simultaneous open, RFC 9293, 3.5).
         Ok(stream) if stream.local_addr().ok() == Some(address) => {
@@ -100,7 +111,8 @@ fn ask(address: SocketAddr, plan: &Plan, give_up: &(dyn Fn() -> bool + Sync)) ->
         Ok(stream) => stream,
         Err(error) => return Answer::NotYet(NotYet::Unreachable(error.to_string())),
     };
-    plan.dialogue.accept(Ask { stream, expected: expected(plan), timeout: plan.timeouts.reply, give_up })
+    let expected = expected(plan);
+    plan.dialogue.accept(Ask { stream, tls, plan, expected, give_up })
 }
 
 /// The expected first reply, for people.
@@ -116,8 +128,9 @@ fn expected(plan: &Plan) -> String {
 /// One request and its reply.
 struct Ask<'a> {
     stream: TcpStream,
+    tls: Option<&'a TlsClient>,
+    plan: &'a Plan,
     expected: String,
-    timeout: Duration,
     give_up: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -125,42 +138,67 @@ impl Visitor for Ask<'_> {
     type Output = Answer;
 
     fn visit<X: Exchange>(self, exchange: X) -> Answer {
-        self.make(exchange)
-            .unwrap_or_else(|error| Answer::NotYet(NotYet::Closed(self.wrong(&format!("an error: {error}")))))
+        let stream = &self.stream;
+        let made = match self.tls {
+            None => {
+                self.prepare().and_then(|()| self.make(exchange, stream, || stream.shutdown(Shutdown::Both)))
+            }
+            Some(client) => {
+                let stream = stream.try_clone().map_err(|error| HandshakeError::Ended(error.to_string()));
+                let connect_timeout = self.plan.timeouts.connect;
+                match stream
+                    .and_then(|stream| TlsStream::establish(stream, client, connect_timeout, self.give_up))
+                {
+                    Ok(stream) => self.make(exchange, &stream, || stream.shutdown()),
+                    Err(HandshakeError::Ended(reason)) => return Answer::NotYet(NotYet::Closed(reason)),
+                    Err(HandshakeError::Tls(reason)) => return Answer::Wrong(reason),
+                }
+            }
+        };
+        made.unwrap_or_else(|error| Answer::NotYet(NotYet::Closed(self.wrong(&format!("an error: {error}")))))
     }
 }
 
 impl Ask<'_> {
-    fn make<X: Exchange>(&self, mut exchange: X) -> io::Result<Answer> {
+    fn prepare(&self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         self.stream.set_read_timeout(Some(SLICE))?;
-        self.stream.set_write_timeout(Some(self.timeout))?;
+        self.stream.set_write_timeout(Some(self.plan.timeouts.reply))
+    }
+
+    fn make<X: Exchange, S: Read + Write + Copy + Send>(
+        &self,
+        mut exchange: X,
+        stream: S,
+        shutdown: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<Answer> {
         let request = exchange.request(0, 0).to_vec();
         thread::scope(|scope| {
             // The server may send parts of a large reply before it has received the whole request.
-            scope.spawn(|| {
-                let _reader_sees_it = (&self.stream).write_all(&request);
+            scope.spawn(move || {
+                let mut stream = stream;
+                let _reader_sees_it = stream.write_all(&request).and_then(|()| stream.flush());
             });
-            let answer = self.receive(exchange);
+            let answer = self.receive(exchange, stream);
             // Ends the writer together with the reader.
-            let _closed_already = self.stream.shutdown(Shutdown::Both);
+            let _closed_already = shutdown();
             answer
         })
     }
 
-    fn receive<X: Exchange>(&self, mut exchange: X) -> io::Result<Answer> {
-        let (deadline, mut part) = (Instant::now() + self.timeout, vec![0; 64 * 1024]);
+    fn receive<X: Exchange>(&self, mut exchange: X, mut stream: impl Read) -> io::Result<Answer> {
+        let (deadline, mut part) = (Instant::now() + self.plan.timeouts.reply, vec![0; 64 * 1024]);
         let mut reading = X::Reading::default();
         let mut awaited = Awaited { client: 0, request: 0, offset: 0, written: usize::MAX };
         loop {
-            let length = match (&self.stream).read(&mut part) {
+            let length = match stream.read(&mut part) {
                 Ok(length) => length,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if (self.give_up)() {
                         return Err(error);
                     }
                     if Instant::now() >= deadline {
-                        let (got, limit) = (bytes(awaited.offset), format_duration(self.timeout));
+                        let (got, limit) = (bytes(awaited.offset), format_duration(self.plan.timeouts.reply));
                         return Ok(Answer::Wrong(self.wrong(&format!("{got} within {limit}"))));
                     }
                     continue;

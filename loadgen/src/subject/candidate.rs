@@ -8,7 +8,10 @@ use common::Address;
 use server::mode::{MODES, Mode};
 
 use self::shell::ShellSyntax;
-use crate::load::plan::OwnServerPlan;
+use crate::load::{
+    plan::OwnServerPlan,
+    tls::{TlsError, TlsPlan},
+};
 
 /// The placeholder of the port in a command.
 pub(crate) const PORT: &str = "{port}";
@@ -54,6 +57,19 @@ pub(crate) struct ServerSelection {
     pub servers: Vec<ServerCommand>,
     /// Servers that are already running, in their order. If no server at all is given, every mode is selected.
     pub targets: Vec<Address>,
+}
+
+/// Checks that each server can be loaded with TLS, if there is a plan of it.
+///
+/// # Errors
+/// When one of them cannot speak TLS, or has no name for its certificate.
+pub(crate) fn check_tls(candidates: &[Candidate], plan: Option<&TlsPlan>) -> Result<(), TlsError> {
+    let Some(plan) = plan else { return Ok(()) };
+    candidates.iter().try_for_each(|candidate| match &candidate.launch {
+        Launch::Own(_) => Err(TlsError::OwnServer { with_commands: true }),
+        Launch::Target(target) => plan.name_of(target).map(drop),
+        Launch::Command(_) => Ok(()),
+    })
 }
 
 /// The reason why the selected servers cannot be loaded together.

@@ -1,6 +1,7 @@
 //! Finds the targets before the run: resolves names, and waits for servers that are still starting.
 
 use std::{
+    os::fd::OwnedFd,
     thread,
     time::{Duration, Instant},
 };
@@ -12,10 +13,14 @@ use rustix::{
     net::{getpeername, getsockname, sockopt},
 };
 
-use crate::engine::{
-    error::RunError,
-    failure::Failure,
-    socket::{Attempt, Target},
+use crate::{
+    engine::{
+        error::RunError,
+        failure::Failure,
+        socket::{Attempt, Target},
+        tls::TlsClient,
+    },
+    subject::tls::{self, HandshakeError},
 };
 
 /// The time between two attempts to reach a server.
@@ -24,26 +29,33 @@ const PROBE_PAUSE: Duration = Duration::from_millis(50);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Resolves an address. If it stands for several, or if `wait_max` allows the server some time to start, returns the first one
-/// that accepts a connection.
+/// that accepts a connection. With `tls`, that connection must also get through the handshake in
+/// this time.
 ///
 /// # Errors
-/// When the address does not resolve, the server does not answer in time, or a signal has arrived.
+/// When the address does not resolve, the server does not answer in time, its TLS is not as requested, or a signal has
+/// arrived.
 pub(crate) fn find_target(
     address: &common::Address,
     wait_max: Option<Duration>,
+    tls: Option<(&TlsClient, Duration)>,
     interrupted: &dyn Fn() -> Option<Termination>,
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Target> {
     let since = Instant::now();
     let mut said = false;
     loop {
-        let reason = match try_to_find(address, wait_max.is_some()) {
-            Ok(target) => return Ok(target),
-            Err(reason) => reason,
-        };
-        if let Some(signal) = interrupted() {
+        let found = try_to_find(address, wait_max.is_some(), tls, &|| interrupted().is_some());
+        if let (Err(_), Some(signal)) = (&found, interrupted()) {
             return Err(RunError::Interrupted(signal).into());
         }
+        let reason = match found {
+            Ok(target) => return Ok(target),
+            Err(Unfound::NotYet(reason)) => reason,
+            Err(Unfound::Tls(reason)) => {
+                return Err(RunError::Tls { target: address.to_string(), reason }.into());
+            }
+        };
         match wait_max {
             None => anyhow::bail!("{address} cannot be resolved: {reason}"),
             Some(wait_max) if since.elapsed() >= wait_max => {
@@ -62,33 +74,52 @@ pub(crate) fn find_target(
     }
 }
 
-/// One attempt of [`find_target`]. Returns the reason if there is no target yet.
-fn try_to_find(address: &common::Address, must_answer: bool) -> Result<Target, String> {
-    let mut targets = Target::resolve(address).map_err(|error| error.to_string())?;
-    if targets.len() == 1 && !must_answer {
+/// Why an attempt of [`find_target`] gives no target.
+enum Unfound {
+    /// The server may still be starting.
+    NotYet(String),
+    /// The server's TLS is not as requested. Further attempts would give the same.
+    Tls(String),
+}
+
+/// One attempt of [`find_target`].
+fn try_to_find(
+    address: &common::Address,
+    must_answer: bool,
+    tls: Option<(&TlsClient, Duration)>,
+    give_up: &dyn Fn() -> bool,
+) -> Result<Target, Unfound> {
+    let mut targets = Target::resolve(address).map_err(|error| Unfound::NotYet(error.to_string()))?;
+    if targets.len() == 1 && !must_answer && tls.is_none() {
         return Ok(targets.remove(0));
     }
-    match probe(&targets) {
-        Ok(target) => Ok(target),
+    let (target, socket) = match probe(&targets) {
+        Ok(found) => found,
         // The clients will see the same error, and count it.
-        Err(_) if !must_answer => Ok(targets.remove(0)),
-        Err(error) => Err(Failure::connect_reason(error)),
+        Err(_) if !must_answer => return Ok(targets.remove(0)),
+        Err(error) => return Err(Unfound::NotYet(Failure::connect_reason(error))),
+    };
+    let Some((client, timeout)) = tls else { return Ok(target) };
+    match tls::try_handshake(socket, client, timeout, give_up) {
+        Ok(()) => Ok(target),
+        Err(HandshakeError::Ended(reason)) if must_answer => Err(Unfound::NotYet(reason)),
+        Err(HandshakeError::Ended(reason) | HandshakeError::Tls(reason)) => Err(Unfound::Tls(reason)),
     }
 }
 
-/// The first target that accepts a connection.
-fn probe(targets: &[Target]) -> Result<Target, Errno> {
+/// The first target that accepts a connection, and the connection.
+fn probe(targets: &[Target]) -> Result<(Target, OwnedFd), Errno> {
     let mut last = Errno::CONNREFUSED;
     for target in targets {
         match try_connect(target) {
-            Ok(()) => return Ok(target.clone()),
+            Ok(socket) => return Ok((target.clone(), socket)),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn try_connect(target: &Target) -> Result<(), Errno> {
+fn try_connect(target: &Target) -> Result<OwnedFd, Errno> {
     let socket = match target.connect(0, false)? {
         Attempt::Connected(socket) => socket,
         Attempt::InProgress(socket) => {
@@ -104,5 +135,5 @@ fn try_connect(target: &Target) -> Result<(), Errno> {
     if target.takes_port() && Some(getsockname(&socket)?) == getpeername(&socket)? {
         return Err(Errno::CONNREFUSED);
     }
-    Ok(())
+    Ok(socket)
 }

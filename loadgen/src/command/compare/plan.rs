@@ -5,7 +5,7 @@ use crate::{
         plan::Plan,
         request::{PlanError, Request},
     },
-    subject::candidate::{Candidate, SelectionError, ServerSelection},
+    subject::candidate::{self, Candidate, SelectionError, ServerSelection},
 };
 
 /// The maximum number of rounds. The reports of all rounds are in memory.
@@ -71,6 +71,7 @@ impl ComparePlan {
     pub(crate) fn new(request: CompareRequest, cpus: usize) -> Result<Self, ComparePlanError> {
         let load = request.load.plan(cpus)?;
         let candidates = request.servers.candidates()?;
+        candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
         let names = || candidates.iter().map(|candidate| candidate.name.clone());
         let baseline = match request.baseline {
             None => 0,

@@ -24,6 +24,7 @@ use crate::{
         probes,
         recording::Recording,
         socket::Target,
+        tls::TlsClient,
         window::Window,
         worker::{self, Task},
     },
@@ -70,6 +71,7 @@ impl LoadThreads {
     pub(super) fn start(
         plan: &Arc<Plan>,
         targets: &[Target],
+        tls: &[TlsClient],
         sources: u64,
         interruption: &Interruption,
     ) -> anyhow::Result<Self> {
@@ -81,9 +83,17 @@ impl LoadThreads {
         for thread in 0..plan.threads {
             let (recycle, recycled) = mpsc::channel();
             recycling.push(recycle);
-            let (plan, targets, control) = (plan.clone(), targets.to_vec(), control.clone());
-            let task =
-                Task { thread, plan, targets, sources, clock, control, notices: sender.clone(), recycled };
+            let task = Task {
+                thread,
+                plan: plan.clone(),
+                targets: targets.to_vec(),
+                tls: tls.to_vec(),
+                sources,
+                clock,
+                control: control.clone(),
+                notices: sender.clone(),
+                recycled,
+            };
             workers.push(worker::prepare(task).context("a load thread cannot be prepared")?);
         }
         let spawn =
@@ -134,18 +144,20 @@ impl LoadThreads {
         setting: &Setting,
         interruption: &Interruption,
     ) -> anyhow::Result<()> {
-        let (mut connected, mut failures, mut last_error) = (0, FailureCounts::default(), None);
+        let (mut connected, mut failures) = (0, FailureCounts::default());
+        let (mut last_error, mut tls_failure) = (None, None);
         for _ in 0..plan.threads {
             // An interrupted thread ends without this notice.
             let Ok(Notice::Ready(ready)) = self.notices.recv() else { break };
-            let Ready { connected: more, failures: seen, error } = ready;
+            let Ready { connected: more, failures: seen, error, tls_failure: tls } = ready;
             connected += more;
             failures.merge(&seen);
             last_error = last_error.or(error);
+            tls_failure = tls_failure.or(tls);
         }
         interruption.check()?;
         if connected == 0 {
-            return Err(no_client_connected(plan, setting, &failures, last_error).into());
+            return Err(no_client_connected(plan, setting, &failures, last_error, tls_failure).into());
         }
         Ok(())
     }
@@ -321,11 +333,13 @@ fn no_client_connected(
     setting: &Setting,
     failures: &FailureCounts,
     error: Option<Errno>,
+    tls_failure: Option<Box<str>>,
 ) -> RunError {
     let most = Failure::ALL.iter().max_by_key(|(kind, ..)| failures.get(*kind));
     let (kind, _, text) = most.expect("there are kinds of failure");
     let reason = match (kind, error) {
         _ if failures.sum() == 0 => "no connection was established in time".to_owned(),
+        (Failure::Tls, _) => tls_failure.map_or_else(|| (*text).to_owned(), String::from),
         (Failure::ConnectOther, Some(error)) => Failure::connect_reason(error),
         _ => (*text).to_owned(),
     };

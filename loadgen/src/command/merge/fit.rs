@@ -37,6 +37,15 @@ static PROPERTIES: &[Property] = &[
         None => "persistent connections".to_owned(),
         Some(requests) => format!("{} on each connection", plural(requests, "request")),
     },
+    |plan| match &plan.tls {
+        None => "no TLS".to_owned(),
+        Some(tls) => format!(
+            "TLS with resumption {} and protocols '{}'{}",
+            if tls.resumption { "on" } else { "off" },
+            tls.alpn.join(","),
+            if tls.insecure { ", insecure" } else { "" }
+        ),
+    },
     |plan| format!("messages of {}", plural(plan.size as u64, "byte")),
     |plan| format!("--protocol {}", plan.protocol),
     |plan| match (plan.message.as_ref().or(plan.messages_file.as_ref()), plan.messages.as_slice()) {

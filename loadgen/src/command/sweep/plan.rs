@@ -9,7 +9,7 @@ use crate::{
         schedule::{Arrival, Load, Pace},
     },
     result::sweep::Axis,
-    subject::candidate::{Candidate, SelectionError, ServerSelection},
+    subject::candidate::{self, Candidate, SelectionError, ServerSelection},
 };
 
 /// The highest level of a sweep of rates, in requests per second: [`Rate::MAX`].
@@ -133,8 +133,10 @@ impl SweepPlan {
         for target in &request.servers.targets {
             known_port(target)?;
         }
+        let candidates = request.servers.candidates()?;
+        candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
         Ok(Self {
-            candidates: request.servers.candidates()?,
+            candidates,
             axis,
             levels,
             repeats: request.repeats as usize,

@@ -1,15 +1,18 @@
 //! The bytes of requests and replies: the exchange, and the buffers for sending and receiving.
 
-use std::{mem, ops::Range, os::fd::OwnedFd};
+use std::{mem, ops::Range};
 
-use rustix::{
-    io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
-};
+use rustix::net::{RecvFlags, recv};
 
 use crate::{
-    engine::timestamps::{self, ReceivedAt},
-    load::exchange::Exchange,
+    engine::{
+        link::{
+            Link, LinkError, Sent,
+            tls::{TlsLink, TlsReceived},
+        },
+        timestamps::{self, ReceivedAt},
+    },
+    load::{exchange::Exchange, plan::Plan},
 };
 
 /// The most bytes of one read or write.
@@ -23,44 +26,69 @@ pub(crate) struct Wire<X> {
     kernel_timestamps: bool,
     /// The bytes of the last read.
     received: Vec<u8>,
+    /// The encrypted bytes of the last read; empty without TLS.
+    ciphertext: Vec<u8>,
     /// The control messages of the last read.
     control: Vec<u8>,
     /// Several requests, for one write.
     batch: Vec<u8>,
 }
 
-/// One write.
+/// One read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent {
-    /// Bytes that the socket took.
-    pub taken: usize,
-    /// Whether this was a short write.
-    pub is_short: bool,
+pub(crate) struct Received {
+    /// Bytes in the buffer.
+    pub length: usize,
+    /// The read has emptied the socket: it did not fill the buffer.
+    pub is_drained: bool,
+    /// When the last byte was ready, if the kernel says so.
+    pub ready_at: Option<ReceivedAt>,
 }
 
 impl<X: Exchange> Wire<X> {
-    pub(super) fn new(exchange: X, kernel_timestamps: bool) -> Self {
+    pub(super) fn new(plan: &Plan, exchange: X) -> Self {
         Self {
             exchange,
-            kernel_timestamps,
+            kernel_timestamps: plan.measuring.kernel_timestamps,
             received: vec![0; BUFFER_BYTES],
+            ciphertext: match plan.tls {
+                None => Vec::new(),
+                Some(_) => vec![0; TlsLink::ciphertext_bytes(BUFFER_BYTES)],
+            },
             control: timestamps::buffer(),
             batch: Vec::with_capacity(BUFFER_BYTES),
         }
     }
 
-    /// Reads into the buffer. Returns the number of bytes, and when the last one was ready if the kernel says so.
+    /// Reads into the buffer.
     ///
     /// # Errors
-    /// The kernel's error.
+    /// The kernel's error, the end of the connection, or one of TLS.
     #[inline]
-    pub(crate) fn receive(&mut self, socket: &OwnedFd) -> Result<(usize, Option<ReceivedAt>), Errno> {
-        match self.kernel_timestamps {
-            false => {
-                recv(socket, &mut self.received[..], RecvFlags::empty()).map(|(_, length)| (length, None))
+    pub(crate) fn receive(&mut self, link: &mut Link) -> Result<Received, LinkError> {
+        let (length, ready_at) = match link {
+            Link::Plain(socket) if self.kernel_timestamps => {
+                timestamps::receive(socket, &mut self.received, &mut self.control)?
             }
-            true => timestamps::receive(socket, &mut self.received, &mut self.control),
+            Link::Plain(socket) => {
+                let (_, length) = recv(socket, &mut self.received[..], RecvFlags::empty())?;
+                (length, None)
+            }
+            Link::Tls(link) => {
+                let TlsReceived { length, is_drained } =
+                    link.receive(&mut self.ciphertext, &mut self.received)?;
+                return Ok(Received { length, is_drained, ready_at: None });
+            }
+        };
+        match length {
+            0 => Err(LinkError::Closed),
+            _ => Ok(Received { length, is_drained: length < BUFFER_BYTES, ready_at }),
         }
+    }
+
+    /// The buffer for encrypted bytes.
+    pub(crate) fn ciphertext(&mut self) -> &mut [u8] {
+        &mut self.ciphertext
     }
 
     /// Lends the buffer of the last read, so that its bytes can be checked while other parts of the bench change.
@@ -79,16 +107,16 @@ impl<X: Exchange> Wire<X> {
     /// and the length of each of them before it writes.
     ///
     /// # Errors
-    /// The kernel's error.
+    /// The kernel's error, or one of TLS.
     #[inline]
     pub(crate) fn send(
         &mut self,
-        socket: &OwnedFd,
+        link: &mut Link,
         client: u32,
         numbers: Range<u64>,
         offset: usize,
         mut each: impl FnMut(u64, usize),
-    ) -> Result<Sent, Errno> {
+    ) -> Result<Sent, LinkError> {
         let first = self.exchange.request(client, numbers.start);
         each(numbers.start, first.len());
         let bytes = if numbers.end - numbers.start == 1 || first.len() > BUFFER_BYTES / 2 {
@@ -106,9 +134,7 @@ impl<X: Exchange> Wire<X> {
             }
             &self.batch[offset..]
         };
-        let length = bytes.len();
-        let taken = send(socket, bytes, SendFlags::NOSIGNAL)?;
-        Ok(Sent { taken, is_short: taken < length })
+        link.send(bytes)
     }
 
     /// The exchange, to check and to describe replies.

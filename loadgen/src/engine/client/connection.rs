@@ -6,7 +6,15 @@ use rustix::io::Errno;
 
 use super::Client;
 use crate::{
-    engine::{bench::Bench, failure::Failure, poller::Interest, socket::Attempt, timers::Wake},
+    engine::{
+        bench::Bench,
+        failure::Failure,
+        link::{Link, tls::TlsLink},
+        poller::Interest,
+        socket::Attempt,
+        timers::Wake,
+        tls::TlsClient,
+    },
     load::{exchange::Exchange, limits::SOURCES_MAX, schedule::mix},
 };
 
@@ -25,6 +33,8 @@ pub(super) struct Connection {
     target: u32,
     /// The number of the source address.
     source: u8,
+    /// Its TLS, with the client's own sessions. None: without TLS.
+    tls: Option<Box<TlsClient>>,
     /// The last write was short, and the socket has not become writable since.
     pub(super) is_blocked: bool,
     /// The poller reports when the socket becomes writable.
@@ -44,15 +54,18 @@ pub(super) struct Connection {
 pub(super) enum State {
     Down,
     Connecting(OwnedFd),
-    Up(OwnedFd),
+    /// The socket is connected, since this moment, and the TLS handshake is not over.
+    Handshaking(Box<TlsLink>, u64),
+    Up(Link),
 }
 
 impl Connection {
-    pub(super) fn new(target: u32, source: u8) -> Self {
+    pub(super) fn new(target: u32, source: u8, tls: Option<TlsClient>) -> Self {
         Self {
             state: State::Down,
             target,
             source,
+            tls: tls.map(Box::new),
             is_blocked: false,
             is_writable_watched: false,
             timeout_armed: false,
@@ -67,8 +80,29 @@ impl Connection {
     #[inline]
     pub(super) fn socket(&self) -> Option<&OwnedFd> {
         match &self.state {
-            State::Up(socket) => Some(socket),
-            State::Down | State::Connecting(_) => None,
+            State::Up(link) => Some(link.socket()),
+            State::Down | State::Connecting(_) | State::Handshaking(..) => None,
+        }
+    }
+
+    /// The connection, if it is established.
+    #[inline]
+    pub(super) fn link(&mut self) -> Option<&mut Link> {
+        match &mut self.state {
+            State::Up(link) => Some(link),
+            State::Down | State::Connecting(_) | State::Handshaking(..) => None,
+        }
+    }
+
+    /// When the current attempt began.
+    pub(super) fn attempt_since_ns(&self) -> u64 {
+        self.attempt_since_ns
+    }
+
+    /// The client has no further use for the connection.
+    pub(super) fn close(&mut self) {
+        if let State::Up(mut link) = mem::replace(&mut self.state, State::Down) {
+            link.close();
         }
     }
 
@@ -81,11 +115,11 @@ impl Connection {
     /// The last write was short. The thread wakes when the socket becomes writable again.
     pub(super) fn block<X: Exchange>(&mut self, bench: &Bench<X>, place: u32) -> Result<(), Failure> {
         self.is_blocked = true;
-        let State::Up(socket) = &self.state else { return Ok(()) };
+        let State::Up(link) = &self.state else { return Ok(()) };
         if !mem::replace(&mut self.is_writable_watched, true) {
             let poller = bench.poller();
             poller
-                .modify(socket, place.into(), Interest::ReadableAndWritable)
+                .modify(link.socket(), place.into(), Interest::ReadableAndWritable)
                 .map_err(Failure::of_transfer)?;
         }
         Ok(())
@@ -124,7 +158,11 @@ impl<X: Exchange> Client<X> {
         match bench.connect(self.connection.target, self.connection.source) {
             // A unix socket. It is watched for becoming writable only after it was full.
             Ok(Attempt::Connected(socket)) => {
-                if self.attempt_begun(bench, socket, Interest::Readable) {
+                let interest = match self.connection.tls {
+                    None => Interest::Readable,
+                    Some(_) => Interest::ReadableAndWritable,
+                };
+                if self.attempt_begun(bench, socket, interest) {
                     self.connected(bench);
                 }
             }
@@ -164,14 +202,23 @@ impl<X: Exchange> Client<X> {
         let connection = &mut self.connection;
         let State::Connecting(socket) = mem::replace(&mut connection.state, State::Down) else { return };
         let now_ns = bench.read_clock();
-        connection.state = State::Up(socket);
-        bench.connections_mut().attempt_ended();
+        if let Some(client) = connection.tls.as_deref().cloned() {
+            return self.begin_handshake(bench, socket, client, now_ns);
+        }
         bench.connection_established(now_ns - connection.attempt_since_ns);
+        self.established(bench, Link::Plain(socket), now_ns);
+        self.carry_on(bench, Ok(()));
+    }
+
+    /// The connection is ready for requests.
+    pub(super) fn established(&mut self, bench: &mut Bench<X>, link: Link, now_ns: u64) {
+        let connection = &mut self.connection;
+        connection.state = State::Up(link);
+        bench.connections_mut().attempt_ended();
         connection.first_attempt_ended(bench);
         connection.is_blocked = false;
         self.free_since_ns = now_ns;
         self.requests.connection_established();
-        self.carry_on(bench, Ok(()));
     }
 
     pub(super) fn connect_failed(&mut self, bench: &mut Bench<X>, error: Errno) {
@@ -182,6 +229,11 @@ impl<X: Exchange> Client<X> {
 
     fn attempt_failed(&mut self, bench: &mut Bench<X>, error: Errno) {
         bench.connection_attempt_failed(error);
+        self.attempt_over(bench);
+    }
+
+    /// An attempt has failed, and its failure is counted.
+    pub(super) fn attempt_over(&mut self, bench: &mut Bench<X>) {
         self.connection.first_attempt_ended(bench);
         self.back_off(bench);
     }
@@ -189,7 +241,7 @@ impl<X: Exchange> Client<X> {
     /// The timer of a connection attempt has run out.
     pub(super) fn on_connect_timeout(&mut self, bench: &mut Bench<X>) {
         self.connection.timeout_armed = false;
-        if matches!(self.connection.state, State::Connecting(_)) {
+        if matches!(self.connection.state, State::Connecting(_) | State::Handshaking(..)) {
             let deadline_ns = self.connection.deadline_ns(bench);
             if deadline_ns <= bench.now_ns() {
                 self.connect_failed(bench, Errno::TIMEDOUT);
@@ -212,9 +264,15 @@ impl<X: Exchange> Client<X> {
 
     /// The connection has served its requests. The client makes a new one at once.
     pub(super) fn renew(&mut self, bench: &mut Bench<X>) {
-        self.connection.state = State::Down;
+        self.connection.close();
         bench.connections_mut().closed();
         bench.connections_mut().push(self.place);
+    }
+
+    /// The connect timeout also limits the handshake.
+    pub(super) fn limit_attempt(&mut self, bench: &mut Bench<X>) {
+        let deadline_ns = self.connection.deadline_ns(bench);
+        self.arm_connect_timeout(bench, deadline_ns);
     }
 
     fn arm_connect_timeout(&mut self, bench: &mut Bench<X>, at_ns: u64) {

@@ -5,11 +5,9 @@ use rustix::io::Errno;
 use super::Client;
 use crate::{
     engine::{
-        bench::{
-            Bench, Ready, Reply,
-            wire::{BUFFER_BYTES, Sent},
-        },
+        bench::{Bench, Ready, Reply, wire::Received},
         failure::Failure,
+        link::{LinkError, Sent},
         timestamps,
     },
     load::exchange::{Awaited, Exchange, Heard, ReplyEnd},
@@ -21,13 +19,13 @@ impl<X: Exchange> Client<X> {
     #[inline]
     pub(super) fn receive(&mut self, bench: &mut Bench<X>, ended: bool) -> Result<(), Failure> {
         loop {
-            let Some(socket) = self.connection.socket() else { return Ok(()) };
-            let (length, ready_at) = match bench.wire().receive(socket) {
-                Ok((0, _)) => return self.stream_ended(bench),
+            let Some(link) = self.connection.link() else { return Ok(()) };
+            let Received { length, is_drained, ready_at } = match bench.wire().receive(link) {
                 Ok(received) => received,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(Failure::of_transfer(error)),
+                Err(LinkError::Io(Errno::AGAIN)) => return Ok(()),
+                Err(LinkError::Io(Errno::INTR)) => continue,
+                Err(LinkError::Closed) => return self.stream_ended(bench),
+                Err(error) => return Err(bench.link_failed(error)),
             };
             let now_ns = bench.read_clock();
             self.requests.set_ready(ready_at.map(|at| {
@@ -45,7 +43,7 @@ impl<X: Exchange> Client<X> {
                 self.renew(bench);
                 return Ok(());
             }
-            if length < BUFFER_BYTES && !ended {
+            if is_drained && !ended {
                 return Ok(());
             }
         }
@@ -139,7 +137,7 @@ impl<X: Exchange> Client<X> {
                 self.take_reply(bench, awaited, end, &[], now_ns);
                 self.closed_by_reply(bench)
             }
-            _ => Err(Failure::Closed),
+            _ => Err(bench.link_failed(LinkError::Closed)),
         }
     }
 
@@ -190,11 +188,11 @@ impl<X: Exchange> Client<X> {
         self.arm_timeout(bench, now_ns + bench.rules().timeout_ns);
         loop {
             let unwritten = self.requests.unwritten();
-            let Some(socket) = self.connection.socket().filter(|_| !unwritten.is_empty()) else {
+            let Some(link) = self.connection.link().filter(|_| !unwritten.is_empty()) else {
                 return Ok(());
             };
             let (offset, requests) = (self.requests.request_offset(), &mut self.requests);
-            let sent = bench.wire().send(socket, self.number, unwritten, offset, |number, length| {
+            let sent = bench.wire().send(link, self.number, unwritten, offset, |number, length| {
                 requests.set_length(number, length);
             });
             match sent {
@@ -204,11 +202,21 @@ impl<X: Exchange> Client<X> {
                         return self.connection.block(bench, self.place);
                     }
                 }
-                Err(Errno::AGAIN) => return self.connection.block(bench, self.place),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(Failure::of_transfer(error)),
+                Err(LinkError::Io(Errno::AGAIN)) => return self.connection.block(bench, self.place),
+                Err(LinkError::Io(Errno::INTR)) => {}
+                Err(error) => return Err(bench.link_failed(error)),
             }
         }
+    }
+
+    /// The socket takes bytes again. The client stays blocked while bytes wait in the connection.
+    pub(super) fn unblock(&mut self, bench: &mut Bench<X>) -> Result<(), Failure> {
+        let Some(link) = self.connection.link() else { return Ok(()) };
+        if link.flush().map_err(|error| bench.link_failed(error))? {
+            self.connection.is_blocked = false;
+            self.free_since_ns = bench.read_clock();
+        }
+        Ok(())
     }
 
     /// Whether the connection may carry another request.

@@ -63,6 +63,7 @@ static TIMES: &[(&str, Get)] = &[
     ("due_to_written", |times| Some(&times.due_to_written)),
     ("written_to_ready", |times| times.written_to_ready.as_ref()),
     ("ready_to_read", |times| times.ready_to_read.as_ref()),
+    ("handshake", |times| times.handshake.as_ref()),
 ];
 
 /// The columns of each distribution.
@@ -111,6 +112,8 @@ static AFTER_TIMES: &[Named<Report>] = &[
     ("kind", |_| None),
     ("aborted_by", |report| Some(report.aborted.as_ref()?.condition.clone())),
     ("recovered_after_ns", |report| count(report.recovery?.recovered_after_ns?)),
+    ("full_handshakes", |report| count(report.tls.as_ref()?.full_handshakes)),
+    ("resumed_handshakes", |report| count(report.tls.as_ref()?.resumed_handshakes)),
 ];
 
 /// The columns that an interval has.

@@ -217,12 +217,14 @@ fn the_names_of_the_columns_do_not_change() {
     written_to_ready_p99_ns written_to_ready_p99_9_ns written_to_ready_p99_99_ns written_to_ready_max_ns
     ready_to_read_count ready_to_read_min_ns ready_to_read_mean_ns ready_to_read_stdev_ns
     ready_to_read_p50_ns ready_to_read_p90_ns ready_to_read_p99_ns ready_to_read_p99_9_ns
-    ready_to_read_p99_99_ns ready_to_read_max_ns response_failed response_failed_longer_than_ns
-    clients clients_served clients_starved jain
-    client_requests_min client_requests_max longest_silence_ns longest_stall_ns
-    effective_concurrency service_concurrency generator_cpu_ns_per_request generator_busiest_thread_share
-    generator_idle_share_min generator_cpu_wait_share_max steal_share retransmissions
-    listen_overflows server_cpu_ns_per_request context_switches_per_request memory_bytes
-    stage aborted_by recovered_after_ns
+    ready_to_read_p99_99_ns ready_to_read_max_ns handshake_count handshake_min_ns
+    handshake_mean_ns handshake_stdev_ns handshake_p50_ns handshake_p90_ns
+    handshake_p99_ns handshake_p99_9_ns handshake_p99_99_ns handshake_max_ns
+    response_failed response_failed_longer_than_ns clients clients_served
+    clients_starved jain client_requests_min client_requests_max
+    longest_silence_ns longest_stall_ns effective_concurrency service_concurrency
+    generator_cpu_ns_per_request generator_busiest_thread_share generator_idle_share_min generator_cpu_wait_share_max
+    steal_share retransmissions listen_overflows server_cpu_ns_per_request
+    context_switches_per_request memory_bytes full_handshakes resumed_handshakes
     ");
 }

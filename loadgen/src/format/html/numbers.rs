@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::parts::{self, facts, percentile, seconds, section, table, time};
 use crate::{
     engine::failure::Failure,
-    format::words::own_server,
+    format::words::{handshakes, own_server},
     result::{Calibration, FailedTail, Fairness, Latency, Network, Report, Server},
 };
 
@@ -78,6 +78,7 @@ fn latencies(report: &Report) -> Markup {
         ("written → ready", times.written_to_ready.as_ref()),
         ("ready → read", times.ready_to_read.as_ref()),
         ("connect", Some(&times.connect)),
+        ("TLS handshake", times.handshake.as_ref()),
     ];
     let known: Vec<_> = columns.into_iter().filter_map(|(name, latency)| Some((name, latency?))).collect();
     let head: Vec<_> = std::iter::once("").chain(known.iter().map(|(name, _)| *name)).collect();
@@ -125,12 +126,14 @@ fn errors(report: &Report) -> Markup {
             .collect()
     };
     let (seen, before) = (rows(&report.errors), rows(&report.errors_before_window));
+    let tls_failure = report.tls.as_ref().and_then(|tls| tls.first_failure.as_ref());
     html! {
         @if seen.is_empty() { p { "None." } } @else { (table("Errors", &head, &seen)) }
         @if !before.is_empty() {
             p.apart { "Before the window, in no other number:" }
             (table("Errors before the window", &head, &before))
         }
+        @if let Some(failure) = tls_failure { p { "The first failure of TLS: " (failure) } }
         @if let Some(wrong) = &report.first_mismatch {
             p {
                 "The first wrong byte: byte " (wrong.offset) " of the reply to request " (wrong.request) " of client "
@@ -166,6 +169,7 @@ fn requests(report: &Report) -> Vec<(&'static str, Option<String>)> {
         ("bytes received", Some(bytes(requests.bytes_received))),
         ("connections made", Some(count(connections.established))),
         ("connections lost", Some(count(connections.lost))),
+        ("TLS handshakes", handshakes(report)),
     ]
 }
 

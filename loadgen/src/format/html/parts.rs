@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::curve;
 use crate::{
-    format::words::{load, machine, message},
+    format::words::{load, machine, message, tls},
     result::{CLOSED_LOOP, Environment, FailedTail, Loop, PlanSummary},
 };
 
@@ -115,6 +115,7 @@ pub(super) fn plan(plan: &PlanSummary) -> Vec<(&'static str, Option<String>)> {
         ("targets", Some(plan.targets.join(", ")).filter(|targets| !targets.is_empty())),
         ("load", Some(load(plan))),
         ("message", Some(message(plan))),
+        ("TLS", tls(plan, None)),
         ("warm-up", Some(seconds(plan.warmup_s))),
         ("duration", plan.duration_s.map(seconds)),
         ("requests, at most", plan.requests.map(count)),

@@ -17,7 +17,7 @@ use common::human::{duration_ns, plural};
 use crate::{
     format::{
         text::page::{self, BAD, GOOD, Page, last_line, line, paint, status_style},
-        words::{self, load, machine, message, own_server},
+        words::{self, load, machine, message, own_server, tls},
     },
     result::{Merged, Report},
 };
@@ -105,6 +105,9 @@ fn write_setup(report: &Report, out: &mut Page) -> io::Result<()> {
     }
     line(out, "load", &load(plan))?;
     line(out, "message", &message(plan))?;
+    if let Some(tls) = tls(plan, report.tls.as_ref()) {
+        line(out, "TLS", &tls)?;
+    }
     let warmup = duration_ns((plan.warmup_s * 1e9) as u64);
     let elapsed = duration_ns((report.elapsed_s * 1e9) as u64);
     line(out, "measured", &format!("{elapsed}, after {warmup} of warm-up"))?;

@@ -79,6 +79,7 @@ mod tests {
             against: ("targets", "localhost:8080,unix:/run/\"odd\\name\"".to_owned()),
             connections: 500,
             rate_per_s: Some(20_000.0),
+            tls: false,
         }
     }
 
@@ -142,6 +143,7 @@ mod tests {
         loadgen_errors_total{kind="connect_timeout"} 0
         loadgen_errors_total{kind="connect_other"} 0
         loadgen_errors_total{kind="no_local_port"} 0
+        loadgen_errors_total{kind="tls"} 0
         loadgen_errors_total{kind="timeout"} 1
         loadgen_errors_total{kind="reset"} 0
         loadgen_errors_total{kind="closed"} 0

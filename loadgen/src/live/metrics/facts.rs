@@ -10,6 +10,8 @@ pub(super) struct Facts {
     pub(super) connections: u32,
     /// None in a closed loop.
     pub(super) rate_per_s: Option<f64>,
+    /// With TLS, a connection is established after its handshake.
+    pub(super) tls: bool,
 }
 
 impl Facts {
@@ -21,6 +23,11 @@ impl Facts {
             }
             Against::OwnServer(own) => ("mode", own.mode.to_owned()),
         };
-        Self { against, connections: plan.connections, rate_per_s: plan.rate_per_s() }
+        Self {
+            against,
+            connections: plan.connections,
+            rate_per_s: plan.rate_per_s(),
+            tls: plan.tls.is_some(),
+        }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn write(page: &mut Page<'_>, facts: &Facts, snapshot: &Snapshot) -> 
     )?;
     requests(page, &snapshot.totals)?;
     bytes(page, &snapshot.totals)?;
-    connections(page, &snapshot.totals)?;
+    connections(page, facts, &snapshot.totals)?;
     times(page, facts, &snapshot.totals)
 }
 
@@ -76,11 +76,12 @@ fn bytes(page: &mut Page<'_>, Totals { counts, .. }: &Totals) -> fmt::Result {
     page.counter("received_bytes_total", "Bytes received for these requests.", counts.bytes_received)
 }
 
-fn connections(page: &mut Page<'_>, totals: &Totals) -> fmt::Result {
+fn connections(page: &mut Page<'_>, facts: &Facts, totals: &Totals) -> fmt::Result {
+    let last_step = if facts.tls { &totals.handshake } else { &totals.connect };
     page.counter(
         "connections_established_total",
         "Connections established in the whole run.",
-        totals.connect.count(),
+        last_step.count(),
     )?;
     page.counter(
         "connections_lost_total",
@@ -107,6 +108,13 @@ fn times(page: &mut Page<'_>, facts: &Facts, totals: &Totals) -> fmt::Result {
             "Time from the moment when a request was due, in the measured window, to its write: the delay of the load \
              generator. Open loop only.",
             &totals.schedule_lag,
+        )?;
+    }
+    if facts.tls {
+        page.histogram(
+            "handshake_seconds",
+            "Time from the connection of a socket to the end of its TLS handshake, over the whole run.",
+            &totals.handshake,
         )?;
     }
     page.histogram("connect_seconds", "Time to establish a connection, over the whole run.", &totals.connect)

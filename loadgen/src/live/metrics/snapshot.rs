@@ -90,6 +90,8 @@ pub(super) struct Totals {
     pub(super) schedule_lag: Distribution,
     /// See [`Recording::connect`].
     pub(super) connect: Distribution,
+    /// See [`Recording::handshake`].
+    pub(super) handshake: Distribution,
 }
 
 /// A histogram in the buckets of [`BOUNDS_NS`].
@@ -139,6 +141,7 @@ impl Totals {
             service: distribution(&recording.service),
             schedule_lag: distribution(&recording.schedule_lag),
             connect: distribution(&recording.connect),
+            handshake: distribution(&recording.handshake),
         }
     }
 }

@@ -15,8 +15,11 @@ pub(crate) struct Latencies {
     pub service: Latency,
     /// From due to written, as far as the generator itself was late. Open loop only.
     pub schedule_lag: Option<Latency>,
-    /// From the start of a connection attempt to the connection, over the whole run.
+    /// From the start of a connection attempt to the connection, over the whole run. With TLS: to that of its socket.
     pub connect: Latency,
+    /// From the connection of the socket to the end of the TLS handshake, over the whole run. None without TLS.
+    #[serde(default)]
+    pub handshake: Option<Latency>,
     /// From due to written: the generator's lateness, and the client's own queue while all its places are taken.
     #[serde(default)]
     pub due_to_written: Latency,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TlsSummary;
 use crate::load::{
     expect::Expect,
     plan::Plan,
@@ -54,6 +55,9 @@ pub(crate) struct PlanSummary {
     /// The protocol.
     #[serde(default = "echo")]
     pub protocol: String,
+    /// TLS. None without it.
+    #[serde(default)]
+    pub tls: Option<TlsSummary>,
     /// Bytes of a message. If messages differ in length: of the first request of the first client.
     pub size: usize,
     /// The file with the message, in results of older versions.
@@ -166,6 +170,7 @@ impl PlanSummary {
             think_s: think.map(|think| think.as_secs_f64()),
             connect_rate_per_s: plan.connecting.rate_per_s,
             requests_per_connection: plan.connecting.requests_per_connection,
+            tls: plan.tls.as_ref().map(TlsSummary::of),
             protocol: plan.dialogue.protocol.to_owned(),
             size: plan.dialogue.size(),
             message: None,

@@ -13,10 +13,10 @@ use crate::{
         probes::{MachineProbe, ThreadProbe},
         recording::{LATENCY_NS_MAX, Latency},
     },
-    load::{expect::Expect, plan::Plan, start_at},
+    load::{expect::Expect, plan::Plan, start_at, tls::Trust},
     result::{
         self, Connections, Fairness, Generator, Kind, Latencies, Network, Rate, Report, Requests, SCHEMA,
-        Server, Status, Verdict,
+        Server, Status, Tls, Verdict,
         cost::Cost,
         fairness,
         recovery::recovery,
@@ -46,7 +46,8 @@ impl Tally {
             rate: Rate { offered_per_s: plan.mean_rate_per_s(self.elapsed_ns()), achieved_per_s },
             errors: errors(&self.total.failures),
             errors_before_window: errors(&self.total.failures_before_window),
-            connections: self.connections(),
+            connections: self.connections(plan),
+            tls: plan.tls.is_some().then(|| self.tls()),
             kinds: self.kinds(plan, elapsed_s),
             stages: self.stages(plan),
             recovery: None,
@@ -120,10 +121,21 @@ impl Tally {
             .collect()
     }
 
-    fn connections(&self) -> Connections {
-        Connections {
-            established: self.total.connect.histogram().len(),
-            lost: self.total.counts.connections_lost,
+    fn connections(&self, plan: &Plan) -> Connections {
+        let last_step = if plan.tls.is_some() { &self.total.handshake } else { &self.total.connect };
+        Connections { established: last_step.histogram().len(), lost: self.total.counts.connections_lost }
+    }
+
+    fn tls(&self) -> Tls {
+        let resumed_handshakes = self.total.counts.resumed_handshakes;
+        let agreed = self.tls.agreed.clone();
+        Tls {
+            full_handshakes: self.total.handshake.histogram().len() - resumed_handshakes,
+            resumed_handshakes,
+            version: agreed.as_ref().map(|agreed| agreed.version.clone()),
+            cipher_suite: agreed.as_ref().map(|agreed| agreed.cipher_suite.clone()),
+            alpn: agreed.and_then(|agreed| agreed.alpn),
+            first_failure: self.tls.failure.clone().map(String::from),
         }
     }
 
@@ -140,6 +152,7 @@ impl Tally {
             service: summary::latency(&self.total.service),
             schedule_lag: open.then(|| summary::latency(&self.total.schedule_lag)),
             connect: summary::latency(&self.total.connect),
+            handshake: plan.tls.is_some().then(|| summary::latency(&self.total.handshake)),
             due_to_written: summary::latency(&self.total.due_to_written),
             written_to_ready: stamped.then(|| summary::latency(&self.total.written_to_ready)),
             ready_to_read: stamped.then(|| summary::latency(&self.total.ready_to_read)),
@@ -264,6 +277,7 @@ impl Tally {
         let closed_loop = plan.rate_per_s().is_none().then(|| result::CLOSED_LOOP.to_owned());
         let notes = [
             closed_loop,
+            insecure_note(plan),
             self.late_start_note(plan),
             self.clamped_note(),
             self.timestamps_note(plan),
@@ -303,6 +317,12 @@ impl Tally {
             format!("errors before the window, which no other number includes: {}", kinds.join(", "))
         })
     }
+}
+
+fn insecure_note(plan: &Plan) -> Option<String> {
+    let is_insecure = plan.tls.as_ref().is_some_and(|tls| matches!(tls.trust, Trust::Anything));
+    is_insecure
+        .then(|| "--tls-insecure: no certificate was checked, so any server may have answered".to_owned())
 }
 
 /// The count of each kind of failure, by the name of the kind.

@@ -82,6 +82,9 @@ fn io_uring() -> Result<(), String> {
     }
 }
 
+/// nginx's module for streams, in Debian's package libnginx-mod-stream.
+pub(crate) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// Python, for external servers.
 pub(crate) fn python() -> Result<(), String> {
     works(Command::new("python3").args(["-c", "import signal, socket, threading"]))
@@ -90,6 +93,20 @@ pub(crate) fn python() -> Result<(), String> {
 /// The load balancer HAProxy.
 pub(crate) fn haproxy() -> Result<(), String> {
     works(Command::new("haproxy").arg("-v"))
+}
+
+/// The TLS proxy stunnel.
+pub(crate) fn stunnel() -> Result<(), String> {
+    works(Command::new("stunnel4").arg("-version"))
+}
+
+/// The server nginx, with its module for streams.
+pub(crate) fn nginx() -> Result<(), String> {
+    works(Command::new("nginx").arg("-v"))?;
+    match Path::new(NGINX_STREAM).exists() {
+        true => Ok(()),
+        false => Err(format!("{NGINX_STREAM} is missing: install the package libnginx-mod-stream")),
+    }
 }
 
 /// The tool of Prometheus that checks metrics.

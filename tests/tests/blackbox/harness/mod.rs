@@ -15,6 +15,7 @@ pub(crate) mod scraped_load;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod text;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use self::{

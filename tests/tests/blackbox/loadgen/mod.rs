@@ -24,6 +24,7 @@ mod start_at;
 mod sweep;
 mod talk;
 mod terminal;
+mod tls;
 mod verdict;
 mod window;
 
@@ -48,6 +49,7 @@ pub(crate) fn groups() -> Vec<Group> {
         stages::group(),
         talk::group(),
         terminal::group(),
+        tls::group(),
         compare::group(),
         sweep::group(),
         addresses::group(),

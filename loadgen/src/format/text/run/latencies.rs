@@ -46,6 +46,7 @@ fn write_latencies(report: &Report, out: &mut Page) -> io::Result<()> {
     columns.push(("service", &latencies.service));
     columns.extend(latencies.schedule_lag.as_ref().map(|lag| ("schedule lag", lag)));
     columns.push(("connect", &latencies.connect));
+    columns.extend(latencies.handshake.as_ref().map(|handshake| ("TLS handshake", handshake)));
     write_columns(&columns, out)?;
     let lag = if latencies.schedule_lag.is_some() { "; schedule lag: the generator's own delay" } else { "" };
     line(out, "", &format!("response: since the request was due; service: since it was written{lag}"))?;

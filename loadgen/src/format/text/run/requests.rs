@@ -6,7 +6,10 @@ use common::human::{count, duration_ns, percent, plural, rate};
 
 use crate::{
     engine::failure::Failure,
-    format::text::page::{Page, line},
+    format::{
+        text::page::{Page, line},
+        words::handshakes,
+    },
     load::{exchange::Mismatch, expect::Expect},
     result::Report,
 };
@@ -23,6 +26,9 @@ pub(super) fn write(report: &Report, out: &mut Page) -> io::Result<()> {
     }
     for (index, text) in outcomes(report).iter().enumerate() {
         line(out, if index == 0 { "requests" } else { "" }, text)?;
+    }
+    if let Some(handshakes) = handshakes(report) {
+        line(out, "handshakes", &handshakes)?;
     }
     writeln!(out)
 }
@@ -133,6 +139,9 @@ pub(super) fn write_errors(report: &Report, out: &mut Page) -> io::Result<()> {
         line(out, "unexpected", &format!("first in the reply to request {request} of client {client}"))?;
         line(out, "", &format!("expected {expected}"))?;
         line(out, "", &format!("got      \"{got}\""))?;
+    }
+    if let Some(failure) = report.tls.as_ref().and_then(|tls| tls.first_failure.as_ref()) {
+        line(out, "TLS", &format!("first failure: {failure}"))?;
     }
     Ok(())
 }
