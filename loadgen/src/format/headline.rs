@@ -67,8 +67,10 @@ fn of_comparison(comparison: &Comparison) -> String {
         worst => format!("{} in {alike} of {}", status_word(worst), plural(rounds().count() as u64, "run")),
     };
     let each: Vec<_> = subjects.iter().map(of_subject).collect();
+    let against =
+        comparison.against.as_ref().map_or_else(String::new, |against| format!("; {}", against.claim()));
     format!(
-        "{trust}{}; {} in {}: {}",
+        "{trust}{}; {} in {}: {}{against}",
         interrupted(comparison.interrupted),
         plural(subjects.len() as u64, "server"),
         plural(comparison.plan.rounds as u64, "round"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, PlanSummary, Reason, Report, Status};
+use super::{Environment, PlanSummary, Reason, Report, Status, against::Against};
 
 /// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub(crate) struct Comparison {
     pub elapsed_s: f64,
     /// The servers, in the order of the command line.
     pub subjects: Vec<Subject>,
+    /// The same, held against an earlier result. None without `--against`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Box<Against>>,
     /// Further remarks for a reader.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -244,6 +247,8 @@ pub(crate) mod tests {
             baseline: None,
             rounds: 3,
             pin: false,
+            against: None,
+            tolerance: None,
         };
         let record = |factor: f64, served: u64| {
             let round = |round: usize| {
@@ -283,6 +288,7 @@ pub(crate) mod tests {
             started_at_unix_ms: report.started_at_unix_ms,
             elapsed_s: 40.0,
             subjects,
+            against: None,
             notes: vec!["with 3 rounds an interval is narrower than it should be".to_owned()],
         }
     }

@@ -1,13 +1,11 @@
 //! Parts that all pages share.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use common::human::{count, duration_ns, failed_ns, plural, words};
 use maud::{Markup, html};
 
 use super::curve;
 use crate::{
-    format::words::{load, machine, message},
+    format::words::{date, load, machine, message},
     result::{CLOSED_LOOP, Environment, FailedTail, Loop, PlanSummary},
 };
 
@@ -158,11 +156,6 @@ pub(super) fn clients(count: u64) -> String {
     plural(count, "client")
 }
 
-/// A time in UTC, to the second.
-fn date(unix_ms: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,10 +215,5 @@ mod tests {
             assert_eq!(percentile(name, time_ns, Some(&tail)), shown);
         }
         assert_eq!(percentile("p99", None, None), "-");
-    }
-
-    #[test]
-    fn a_date_is_in_utc() {
-        assert_eq!(date(1_800_000_000_999), "2027-01-15T08:00:00Z");
     }
 }
