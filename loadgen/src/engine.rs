@@ -14,6 +14,7 @@ mod poller;
 pub(crate) mod probes;
 pub(crate) mod recording;
 pub(crate) mod socket;
+pub(crate) mod sources;
 mod timers;
 mod timestamps;
 pub(crate) mod window;

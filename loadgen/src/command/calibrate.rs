@@ -58,6 +58,8 @@ pub(crate) fn floor(
     let echo = Echo::start(plan, machine).context("the echo inside the generator cannot be started")?;
     let mut plan = plan.clone();
     plan.against = Against::Targets(vec![echo.address.clone()]);
+    // The echo is on the loopback network.
+    plan.connecting.sources.clear();
     // The start time belongs to the run after the calibration.
     plan.timing.start_at = None;
     // This echo answers in upper case, whatever the server does.

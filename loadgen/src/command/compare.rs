@@ -2,7 +2,7 @@
 //! [`order`] shuffles the turns, and [`results`] computes the comparison from the rounds. [`against`] holds them against an
 //! earlier result, which [`kept`] reads.
 
-mod against;
+pub(crate) mod against;
 pub(crate) mod kept;
 pub(crate) mod marks;
 pub(crate) mod plan;

@@ -8,7 +8,7 @@ use common::signal::Termination;
 
 use self::load_threads::LoadThreads;
 use crate::{
-    engine::{interruption::Interruption, socket::Target},
+    engine::{interruption::Interruption, socket::Target, sources::Sources},
     judge,
     live::progress::Progress,
     load::{
@@ -47,9 +47,13 @@ pub(crate) fn conduct(
     let targets = addresses
         .iter()
         .map(|address| {
-            find_target(address, plan.timeouts.first_reply, &|| interruption.signal(), &mut |text| {
-                progress.say(text)
-            })
+            find_target(
+                address,
+                &plan.connecting.sources,
+                plan.timeouts.first_reply,
+                &|| interruption.signal(),
+                &mut |text| progress.say(text),
+            )
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let sources = sources(plan, &targets)?;
@@ -65,14 +69,13 @@ pub(crate) fn conduct(
     Ok(Finished { report, signal })
 }
 
-/// The number of source addresses that the clients need.
+/// The number of source addresses that the clients use in turn.
 fn sources(plan: &Plan, targets: &[Target]) -> anyhow::Result<u64> {
     let ports = limits::local_ports();
-    let mut sources = 1;
+    let (mut needed, sources) = (1, Sources::new(&plan.connecting.sources));
     for target in targets.iter().filter(|target| target.takes_port()) {
         let (clients, targets) = (u64::from(plan.connections), targets.len() as u64);
-        let needed = limits::sources_needed(clients, targets, ports, target.is_loopback_v4())?;
-        sources = sources.max(needed);
+        needed = needed.max(limits::sources_needed(clients, targets, ports, sources.count(target))?);
     }
-    Ok(sources)
+    Ok(sources.in_turn(needed))
 }

@@ -81,6 +81,7 @@ fn of_sweep(sweep: &Sweep) -> (bool, Status, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::compare::against::tests::held;
     use crate::result::{SloOutcome, comparison, sweep, tests::example};
 
     #[test]
@@ -125,6 +126,17 @@ mod tests {
         assert_eq!(code(&comparison, FailOn::Suspect), DONE);
         comparison.subjects[0].rounds[1].report.verdict.status = Status::Suspect;
         assert_eq!((code(&comparison, FailOn::Suspect), code(&comparison, FailOn::Invalid)), (VERDICT, DONE));
+        use against::Outcome::{None as Same, Regression, Unknown};
+        for (outcome, fail_on, expected) in [
+            (Same, FailOn::Never, DONE),
+            (Regression, FailOn::Never, SLO_MISSED),
+            (Regression, FailOn::Suspect, VERDICT),
+            (Unknown, FailOn::Never, FAILED),
+        ] {
+            comparison.against = held().against;
+            comparison.against.as_mut().unwrap().outcome = outcome;
+            assert_eq!(code(&comparison, fail_on), expected, "{outcome:?} {fail_on:?}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::{
         poller::{Interest, Poller},
         recording::Recording,
         socket::{Attempt, Target},
+        sources::Sources,
         timers::{Timers, Wake},
         window::{Stall, Window},
     },
@@ -42,6 +43,7 @@ pub(crate) struct Bench {
     poller: Poller,
     rules: Rules,
     targets: Vec<Target>,
+    sources: Sources,
     wire: Wire,
     timers: Timers,
     window: Window,
@@ -86,6 +88,7 @@ impl Bench {
             poller,
             rules: Rules::new(plan),
             targets,
+            sources: Sources::new(&plan.connecting.sources),
             wire: Wire::new(plan),
             timers: Timers::default(),
             window: Window::NEVER,
@@ -133,12 +136,17 @@ impl Bench {
         &self.targets[index as usize]
     }
 
+    /// Whether there is a source address with this number for a target.
+    pub(crate) fn has_source(&self, target: u32, number: u64) -> bool {
+        number < self.sources.count(self.target(target))
+    }
+
     /// Starts a connection attempt, see [`Target::connect`].
     ///
     /// # Errors
     /// The kernel's error.
     pub(crate) fn connect(&self, target: u32, source: u8) -> Result<Attempt, Errno> {
-        self.target(target).connect(source, self.rules.kernel_timestamps)
+        self.target(target).connect(self.sources.address(source), self.rules.kernel_timestamps)
     }
 
     /// Registers the socket of the client at `place`.

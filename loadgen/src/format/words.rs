@@ -66,6 +66,12 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
     if let Some(per_s) = plan.connect_rate_per_s {
         parts.push(format!("at most {}", plural(per_s, "connection")) + " per second");
     }
+    match plan.sources.as_slice() {
+        [] => {}
+        [source] => parts.push(format!("from {source}")),
+        [one, other] => parts.push(format!("from {one} and {other}")),
+        sources => parts.push(format!("from {} source addresses", sources.len())),
+    }
     parts.join(", ")
 }
 

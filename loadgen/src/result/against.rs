@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use common::human::percent;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -141,15 +140,17 @@ impl Direction {
 impl Against {
     /// The conclusion in one sentence, without the servers.
     pub(crate) fn claim(&self) -> String {
-        let file = &self.kept.file;
+        let (file, tolerance) = (&self.kept.file, self.tolerance_in_words());
         match self.outcome {
-            Outcome::Regression => format!("worse than in {file} by more than {}", percent(self.tolerance)),
-            Outcome::None => format!(
-                "no regression shown: not worse than in {file} by more than {}",
-                percent(self.tolerance)
-            ),
-            Outcome::Unknown => format!("unknown: no server could be held against {file}"),
+            Outcome::Regression => format!("worse than in {file} (tolerance: {tolerance})"),
+            Outcome::None => format!("no regression shown against {file} (tolerance: {tolerance})"),
+            Outcome::Unknown => format!("unknown: a change from {file} can neither be shown nor excluded"),
         }
+    }
+
+    /// The tolerance in percent, as short as possible.
+    pub(crate) fn tolerance_in_words(&self) -> String {
+        format!("{}%", (self.tolerance * 1e6).round() / 1e4)
     }
 
     /// A sentence for each server that is worse, or that could not be held against its kept rounds.

@@ -223,6 +223,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         command::compare::{
+            against::tests::held,
             plan::{ComparePlan, CompareRequest},
             results::{Record, subjects},
         },
@@ -295,10 +296,11 @@ pub(crate) mod tests {
 
     #[test]
     fn a_printed_result_can_be_read_again() {
-        let comparison = example();
-        let mut text = Vec::new();
-        let document = Document::Comparison(Box::new(comparison));
-        json::write(&document, &mut text).unwrap();
-        assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), document);
+        for comparison in [example(), held()] {
+            let mut text = Vec::new();
+            let document = Document::Comparison(Box::new(comparison));
+            json::write(&document, &mut text).unwrap();
+            assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), document);
+        }
     }
 }

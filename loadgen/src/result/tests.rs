@@ -32,6 +32,7 @@ pub(crate) fn example() -> Report {
             think_s: None,
             connect_rate_per_s: None,
             requests_per_connection: None,
+            sources: Vec::new(),
             size: 64,
             message: None,
             expect: Expect::Upper,

@@ -1,6 +1,7 @@
 //! Finds the targets before the run: resolves names, and waits for servers that are still starting.
 
 use std::{
+    net::IpAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -12,10 +13,13 @@ use rustix::{
     net::{getpeername, getsockname, sockopt},
 };
 
-use crate::engine::{
-    error::RunError,
-    failure::Failure,
-    socket::{Attempt, Target},
+use crate::{
+    engine::{
+        error::RunError,
+        failure::Failure,
+        socket::{Attempt, Target},
+    },
+    load::request::{PlanError, fitting_family},
 };
 
 /// The time between two attempts to reach a server.
@@ -23,13 +27,14 @@ const PROBE_PAUSE: Duration = Duration::from_millis(50);
 /// The timeout of one attempt.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Resolves an address. If it stands for several, or if `wait_max` allows the server some time to start, returns the first one
+/// Resolves an address to one that clients can connect to from `sources`. If it stands for several, or if `wait_max` allows the server some time to start, returns the first one
 /// that accepts a connection.
 ///
 /// # Errors
 /// When the address does not resolve, the server does not answer in time, or a signal has arrived.
 pub(crate) fn find_target(
     address: &common::Address,
+    sources: &[IpAddr],
     wait_max: Option<Duration>,
     interrupted: &dyn Fn() -> Option<Termination>,
     say: &mut dyn FnMut(&str),
@@ -37,7 +42,7 @@ pub(crate) fn find_target(
     let since = Instant::now();
     let mut said = false;
     loop {
-        let reason = match try_to_find(address, wait_max.is_some()) {
+        let reason = match try_to_find(address, sources, wait_max.is_some())? {
             Ok(target) => return Ok(target),
             Err(reason) => reason,
         };
@@ -63,24 +68,53 @@ pub(crate) fn find_target(
 }
 
 /// One attempt of [`find_target`]. Returns the reason if there is no target yet.
-fn try_to_find(address: &common::Address, must_answer: bool) -> Result<Target, String> {
-    let mut targets = Target::resolve(address).map_err(|error| error.to_string())?;
+///
+/// # Errors
+/// When all addresses are of another family than a source.
+fn try_to_find(
+    address: &common::Address,
+    sources: &[IpAddr],
+    must_answer: bool,
+) -> Result<Result<Target, String>, PlanError> {
+    let mut targets = match Target::resolve(address) {
+        Ok(targets) => targets,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    keep_family(&mut targets, address, sources)?;
     if targets.len() == 1 && !must_answer {
-        return Ok(targets.remove(0));
+        return Ok(Ok(targets.remove(0)));
     }
-    match probe(&targets) {
+    Ok(match probe(&targets, sources.first().copied()) {
         Ok(target) => Ok(target),
         // The clients will see the same error, and count it.
         Err(_) if !must_answer => Ok(targets.remove(0)),
         Err(error) => Err(Failure::connect_reason(error)),
+    })
+}
+
+/// Keeps the targets of the sources' family. A name may have addresses of both.
+fn keep_family(
+    targets: &mut Vec<Target>,
+    address: &common::Address,
+    sources: &[IpAddr],
+) -> Result<(), PlanError> {
+    let fits = |target: &Target| match target {
+        Target::Tcp(target_address) => fitting_family(sources, target_address.ip(), &address.to_string()),
+        Target::Unix(_) => Ok(()),
+    };
+    let misfit = targets.iter().find_map(|target| fits(target).err());
+    targets.retain(|target| fits(target).is_ok());
+    match misfit {
+        Some(error) if targets.is_empty() => Err(error),
+        _ => Ok(()),
     }
 }
 
 /// The first target that accepts a connection.
-fn probe(targets: &[Target]) -> Result<Target, Errno> {
+fn probe(targets: &[Target], source: Option<IpAddr>) -> Result<Target, Errno> {
     let mut last = Errno::CONNREFUSED;
     for target in targets {
-        match try_connect(target) {
+        match try_connect(target, source) {
             Ok(()) => return Ok(target.clone()),
             Err(error) => last = error,
         }
@@ -88,8 +122,8 @@ fn probe(targets: &[Target]) -> Result<Target, Errno> {
     Err(last)
 }
 
-fn try_connect(target: &Target) -> Result<(), Errno> {
-    let socket = match target.connect(0, false)? {
+fn try_connect(target: &Target, source: Option<IpAddr>) -> Result<(), Errno> {
+    let socket = match target.connect(source, false)? {
         Attempt::Connected(socket) => socket,
         Attempt::InProgress(socket) => {
             let timeout = Timespec::try_from(PROBE_TIMEOUT).map_err(|_| Errno::INVAL)?;

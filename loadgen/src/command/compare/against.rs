@@ -187,3 +187,6 @@ fn not_compared(reason: String) -> Change {
         reason: Some(reason),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     load::{
         plan::Plan,
-        request::{PlanError, Request},
+        request::{PlanError, Request, fitting_started},
     },
     subject::candidate::{Candidate, SelectionError, ServerSelection},
 };
@@ -86,6 +86,7 @@ impl ComparePlan {
     /// When the request is invalid; the error says what to change.
     pub(crate) fn new(request: CompareRequest, cpus: usize) -> Result<Self, ComparePlanError> {
         let load = request.load.plan(cpus)?;
+        fitting_started(&load.connecting.sources)?;
         let candidates = request.servers.candidates()?;
         let names = || candidates.iter().map(|candidate| candidate.name.clone());
         let baseline = match request.baseline {

@@ -105,6 +105,7 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
     let first = &parts[0].report.plan;
     PlanSummary {
         targets: united(plans().flat_map(|plan| plan.targets.iter())),
+        sources: united(plans().flat_map(|plan| plan.sources.iter())),
         connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
         threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
         rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
@@ -120,12 +121,12 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
     }
 }
 
-/// Each text once, in its first order.
-fn united<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut united: Vec<String> = Vec::new();
-    for text in texts {
-        if !united.contains(text) {
-            united.push(text.clone());
+/// Each value once, in its first order.
+fn united<'a, T: Clone + PartialEq + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let mut united: Vec<T> = Vec::new();
+    for value in values {
+        if !united.contains(value) {
+            united.push(value.clone());
         }
     }
     united

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::Client;
 use crate::{
     engine::{bench::Bench, failure::Failure, poller::Interest, socket::Attempt, timers::Wake},
-    load::{limits::SOURCES_MAX, schedule::mix},
+    load::schedule::mix,
 };
 
 /// The longest wait after the first failure. It doubles with each further one.
@@ -91,9 +91,9 @@ impl Connection {
         Ok(())
     }
 
-    /// The ports of the source address are used up. Takes the next address: a loopback network has several.
+    /// The ports of the source address are used up. Takes the next address, if there is one.
     fn take_next_source(&mut self, bench: &Bench) -> bool {
-        let has_next = bench.target(self.target).is_loopback_v4() && u64::from(self.source) + 1 < SOURCES_MAX;
+        let has_next = bench.has_source(self.target, u64::from(self.source) + 1);
         self.source += u8::from(has_next);
         has_next
     }

@@ -1,6 +1,5 @@
 //! The servers of a comparison held against their kept rounds.
 
-use common::human::percent;
 use maud::{Markup, html};
 
 use super::parts::{self, prose};
@@ -40,7 +39,7 @@ pub(super) fn section(comparison: &Comparison) -> Markup {
             @for warning in &against.warnings { p.note { strong { "Warning: " } (prose(warning)) } }
             (parts::table(&heading, &head, &rows))
             p.small {
-                "A regression is an interval wholly beyond the tolerance of " (percent(against.tolerance)) ", of the \
+                "A regression is an interval wholly beyond the tolerance of " (against.tolerance_in_words()) ", of the \
                  response times, the CPU per request or, in a closed loop, the replies per second."
             }
             (parts::facts(&origin(against)))

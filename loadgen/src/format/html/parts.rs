@@ -109,9 +109,11 @@ pub(super) fn reason(lead: &Markup, message: &str, advice: &str) -> Markup {
 
 /// The plan.
 pub(super) fn plan(plan: &PlanSummary) -> Vec<(&'static str, Option<String>)> {
+    let sources: Vec<_> = plan.sources.iter().map(ToString::to_string).collect();
     vec![
         ("targets", Some(plan.targets.join(", ")).filter(|targets| !targets.is_empty())),
         ("load", Some(load(plan))),
+        ("source addresses", Some(sources.join(", ")).filter(|sources| !sources.is_empty())),
         ("message", Some(message(plan))),
         ("warm-up", Some(seconds(plan.warmup_s))),
         ("duration", plan.duration_s.map(seconds)),

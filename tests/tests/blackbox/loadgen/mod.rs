@@ -3,6 +3,7 @@
 use crate::behaviour::Group;
 
 mod addresses;
+mod against;
 mod command_line;
 mod compare;
 mod csv;
@@ -18,6 +19,7 @@ mod metrics;
 mod output;
 mod pauses;
 mod slo;
+mod sources;
 mod stall;
 mod start_at;
 mod sweep;
@@ -47,8 +49,10 @@ pub(crate) fn groups() -> Vec<Group> {
         talk::group(),
         terminal::group(),
         compare::group(),
+        against::group(),
         sweep::group(),
         addresses::group(),
+        sources::group(),
         command_line::group(),
         verdict::group(),
     ]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use common::human::{percent, plural};
+use common::human::plural;
 
 use super::differences::{factor, interval_of};
 use crate::{
@@ -109,7 +109,7 @@ fn write_origin(against: &Against, out: &mut Page) -> io::Result<()> {
     if !against.not_measured.is_empty() {
         line(out, "", &format!("kept, and not measured today: {}", against.not_measured.join(", ")))?;
     }
-    let tolerance = percent(against.tolerance);
+    let tolerance = against.tolerance_in_words();
     line(
         out,
         "",
