@@ -40,10 +40,7 @@ pub(super) const MANUAL: Manual = Manual {
         ("0", "success"),
         ("1", "a server failed, or nothing could be compared"),
         ("2", "bad usage"),
-        (
-            "3",
-            "a server missed an SLO in at least half of its rounds, or is worse than in the result of --against",
-        ),
+        ("3", "a server missed an SLO in at least half of its rounds, or regressed (--against)"),
         ("4", "a round's verdict is one that --fail-on names"),
         ("130, 143", "ended by a signal; the complete rounds are printed"),
     ],
