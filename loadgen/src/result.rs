@@ -1,6 +1,5 @@
 //! Results as plain data, and the code that computes them from recordings. It knows no format and no command line.
 
-pub(crate) mod against;
 pub(crate) mod bootstrap;
 pub(crate) mod comparison;
 pub(crate) mod conclusion;

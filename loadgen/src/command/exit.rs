@@ -2,7 +2,11 @@
 
 use common::signal::Termination;
 
-use crate::result::{Document, Status, against, comparison::Comparison, sweep::Sweep};
+use crate::result::{
+    Document, Status,
+    comparison::{Comparison, against},
+    sweep::Sweep,
+};
 
 /// Success.
 pub(crate) const DONE: u8 = 0;

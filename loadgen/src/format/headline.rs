@@ -9,8 +9,8 @@ use crate::{
     },
     result::{
         Document, Report, Requests, Status, Verdict,
-        against::Outcome,
-        comparison::{Comparison, Subject, SubjectStatus},
+        comparison::{Comparison, Subject, SubjectStatus, against::Outcome},
+        conclusion::against::claim,
         sweep::{Sweep, SweepSubject, level},
     },
 };
@@ -69,8 +69,8 @@ fn of_comparison(comparison: &Comparison) -> String {
     };
     let each: Vec<_> = subjects.iter().map(of_subject).collect();
     let against = comparison.against.as_ref().map_or_else(String::new, |against| match against.outcome {
-        Outcome::Regression => format!("; REGRESSION: {}", against.claim()),
-        Outcome::None | Outcome::Unknown => format!("; {}", against.claim()),
+        Outcome::Regression => format!("; REGRESSION: {}", claim(against)),
+        Outcome::None | Outcome::Unknown => format!("; {}", claim(against)),
     });
     format!(
         "{trust}{}; {} in {}: {}{against}",

@@ -1,10 +1,13 @@
 //! The result of a comparison: one plain value with everything that a format prints.
 
+pub(crate) mod against;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, PlanSummary, Reason, Report, Status, against::Against};
+use self::against::Against;
+use super::{Environment, PlanSummary, Reason, Report, Status};
 
 /// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! One metric decides. In a closed loop it is the replies per second, as the server sets the pace. In an open loop it is the
 //! 99th percentile of the response time, as each server gets the same rate.
 
+pub(crate) mod against;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +14,7 @@ use common::human::{percent, plural};
 
 use crate::result::{
     Loop, Status,
-    against::Against,
-    comparison::{Comparison, Difference, Spread, Subject, SubjectStatus},
+    comparison::{Comparison, Difference, Spread, Subject, SubjectStatus, against::Against},
     metrics::metric,
 };
 
@@ -282,7 +282,7 @@ fn trust(comparison: &Comparison) -> Option<String> {
 }
 
 /// A factor as text: `+12.0%`, or `5.3 times` if it is large.
-pub(crate) fn change_in_words(factor: f64) -> String {
+fn change_in_words(factor: f64) -> String {
     match factor {
         factor if factor >= 3.0 => format!("{factor:.1} times"),
         factor if factor >= 1.0 => format!("+{}", percent(factor - 1.0)),

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use super::kept::KeptResult;
 use crate::result::{
     Loop, Report,
-    against::{Against, Change, Direction, KeptServer, Outcome, ServerAgainst},
     bootstrap::{self, Estimate, ROUNDS_MIN},
-    comparison::{Subject, SubjectStatus},
+    comparison::{
+        Subject, SubjectStatus,
+        against::{Against, Change, Direction, KeptServer, Outcome, ServerAgainst},
+    },
     metrics::{METRICS, Metric, Nature},
 };
 

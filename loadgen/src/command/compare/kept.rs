@@ -12,9 +12,8 @@ use crate::{
     command::{merge, stored},
     result::{
         Document, Environment, PlanSummary, Report, Status,
-        against::Kept,
         bootstrap::ROUNDS_MIN,
-        comparison::{Comparison, Round, Subject, SubjectStatus},
+        comparison::{Comparison, Round, Subject, SubjectStatus, against::Kept},
     },
 };
 

@@ -1,8 +1,11 @@
 //! The rows of servers that are held against their kept rounds.
 
 use crate::result::{
-    against::{Against, Change, Outcome, ServerAgainst},
-    comparison::Subject,
+    comparison::{
+        Subject,
+        against::{Against, Change, Outcome, ServerAgainst},
+    },
+    conclusion::against::changes,
     metrics::Metric,
 };
 
@@ -40,7 +43,7 @@ pub(super) fn rows(against: &Against, subjects: &[Subject]) -> Vec<Row> {
         if server.metrics.is_empty() {
             rows.push(whole(against, server));
         }
-        rows.extend(server.changes().map(|changed| of_metric(against, server, today, changed)));
+        rows.extend(changes(server).map(|changed| of_metric(against, server, today, changed)));
     }
     let missing = |name: &String| row(against, "against", name, "not measured today", "");
     rows.extend(against.not_measured.iter().map(missing));

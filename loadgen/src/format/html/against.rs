@@ -9,8 +9,11 @@ use crate::{
         words::{date, machine},
     },
     result::{
-        against::{Against, Change, Outcome, ServerAgainst},
-        comparison::{Comparison, Spread, Subject},
+        comparison::{
+            Comparison, Spread, Subject,
+            against::{Against, Change, Outcome, ServerAgainst},
+        },
+        conclusion::against::{changes, claim, details},
         metrics::Metric,
     },
 };
@@ -20,8 +23,8 @@ pub(super) fn conclusion(comparison: &Comparison) -> Markup {
     let Some(against) = &comparison.against else { return html! {} };
     let is_worse = against.outcome == Outcome::Regression;
     html! {
-        p { @if is_worse { strong { "REGRESSION: " } } (prose(&against.claim())) }
-        @for text in against.details() { p { (prose(&text)) } }
+        p { @if is_worse { strong { "REGRESSION: " } } (prose(&claim(against))) }
+        @for text in details(against) { p { (prose(&text)) } }
     }
 }
 
@@ -65,7 +68,7 @@ fn rows_of(server: &ServerAgainst, today: Option<&Subject>) -> Vec<Vec<String>> 
             change.in_words(),
         ]
     };
-    server.changes().map(row).collect()
+    changes(server).map(row).collect()
 }
 
 fn origin(against: &Against) -> Vec<(&str, Option<String>)> {

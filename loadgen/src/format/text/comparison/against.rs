@@ -14,8 +14,11 @@ use crate::{
         words::date,
     },
     result::{
-        against::{Against, Outcome, ServerAgainst},
-        comparison::{Comparison, Spread, Subject},
+        comparison::{
+            Comparison, Spread, Subject,
+            against::{Against, Outcome, ServerAgainst},
+        },
+        conclusion::against::{changes, claim, details},
         metrics::Metric,
     },
 };
@@ -24,13 +27,13 @@ use crate::{
 pub(super) fn write_conclusion(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
     let Some(against) = &comparison.against else { return Ok(()) };
     write_claim(comparison, out)?;
-    against.details().iter().try_for_each(|text| line(out, "", text))
+    details(against).iter().try_for_each(|text| line(out, "", text))
 }
 
 /// Prints the conclusion in one sentence.
 pub(super) fn write_claim(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
     let Some(against) = &comparison.against else { return Ok(()) };
-    let claim = against.claim();
+    let claim = claim(against);
     let text = match against.outcome {
         Outcome::Regression => format!("{}: {claim}", paint(page::BAD, "REGRESSION")),
         Outcome::None | Outcome::Unknown => claim,
@@ -74,7 +77,7 @@ fn add_rows(table: &mut Table, server: &ServerAgainst, today: Option<&Subject>) 
     let show = |metric: &Metric, spread: Option<&Spread>| {
         spread.map_or("-".to_owned(), |spread| metric.show_median(spread))
     };
-    for (metric, change) in server.changes() {
+    for (metric, change) in changes(server) {
         table.row([
             format!("  {}", metric.label),
             change.ratio.map_or("-".to_owned(), factor),

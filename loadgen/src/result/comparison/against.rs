@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Environment,
-    comparison::{RoundsVerdict, Spread},
-    conclusion::change_in_words,
-    metrics::{METRICS, Metric},
-};
+use super::{RoundsVerdict, Spread};
+use crate::result::Environment;
 
 /// A comparison held against an earlier result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,53 +134,9 @@ impl Direction {
 }
 
 impl Against {
-    /// The conclusion in one sentence, without the servers.
-    pub(crate) fn claim(&self) -> String {
-        let (file, tolerance) = (&self.kept.file, self.tolerance_in_words());
-        match self.outcome {
-            Outcome::Regression => format!("worse than in {file} (tolerance: {tolerance})"),
-            Outcome::None => format!("no regression shown against {file} (tolerance: {tolerance})"),
-            Outcome::Unknown => format!("unknown: a change from {file} can neither be shown nor excluded"),
-        }
-    }
-
     /// The tolerance in percent, as short as possible.
     pub(crate) fn tolerance_in_words(&self) -> String {
         format!("{}%", (self.tolerance * 1e6).round() / 1e4)
-    }
-
-    /// A sentence for each server that is worse, or that could not be held against its kept rounds.
-    pub(crate) fn details(&self) -> Vec<String> {
-        let sentence = |server: &ServerAgainst| {
-            let text = match (server.outcome, &server.reason) {
-                (Outcome::None, _) => return None,
-                (_, Some(reason)) => reason.clone(),
-                (Outcome::Regression, None) => server.regressions(),
-                (Outcome::Unknown, None) => server.first_reason().unwrap_or_default().to_owned(),
-            };
-            Some(format!("{}: {text}", server.name))
-        };
-        self.servers.iter().filter_map(sentence).collect()
-    }
-}
-
-impl ServerAgainst {
-    /// The metrics that are compared, in the order of a report.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (&'static Metric, &Change)> {
-        METRICS.iter().filter_map(|metric| Some((metric, self.metrics.get(metric.name)?)))
-    }
-
-    fn regressions(&self) -> String {
-        let worse = self.changes().filter(|(_, change)| change.regression);
-        let text = |(metric, change): (&Metric, &Change)| match (change.ratio, &change.reason) {
-            (Some(ratio), _) => format!("{} {}", metric.label, change_in_words(ratio)),
-            (None, reason) => reason.clone().unwrap_or_default(),
-        };
-        worse.map(text).collect::<Vec<_>>().join(", ")
-    }
-
-    fn first_reason(&self) -> Option<&str> {
-        self.changes().find_map(|(_, change)| change.reason.as_deref())
     }
 }
 
