@@ -16,6 +16,7 @@ pub(crate) mod probes;
 pub(crate) mod recording;
 pub(crate) mod slice;
 pub(crate) mod socket;
+pub(crate) mod sources;
 mod timers;
 mod timestamps;
 pub(crate) mod tls;

@@ -1,5 +1,7 @@
 //! The arguments of `loadgen compare`.
 
+use std::path::PathBuf;
+
 use common::{
     manual::{Example, Manual},
     units::parse_positive_count,
@@ -29,12 +31,16 @@ pub(super) const MANUAL: Manual = Manual {
          server must listen on 127.0.0.1 at the port that replaces {port}, and stay in the foreground. loadgen ends it \
          with SIGTERM, and two seconds later with SIGKILL. All processes of its process group are measured and ended \
          with it.",
+        "--against matches servers by name, and a single run with the only server. The loads must be the same. A regression is \
+         an interval of today's value as a multiple of the kept one that lies wholly beyond the tolerance: 5% allows 1.05 times \
+         the p50, the p99 and the CPU per request, and replies per second divided by 1.05. Memory and context switches are \
+         shown and never a regression. Without 3 rounds on each side there is no interval.",
     ],
     exit_status: &[
         ("0", "success"),
         ("1", "a server failed, or nothing could be compared"),
         ("2", "bad usage"),
-        ("3", "a server missed an SLO in at least half of its rounds"),
+        ("3", "a server missed an SLO in at least half of its rounds, or regressed (--against)"),
         ("4", "a round's verdict is one that --fail-on names"),
         ("130, 143", "ended by a signal; the complete rounds are printed"),
     ],
@@ -56,6 +62,10 @@ pub(super) const MANUAL: Manual = Manual {
             what: "Two other servers, and the result as JSON",
             command: "loadgen compare --server 'a=./a {port}' --server 'b=./b {port}' --expect echo --baseline b -o ab.json \
                       --format json",
+        },
+        Example {
+            what: "Hold today's server against a kept result, and fail on a regression (exit code 3)",
+            command: "loadgen compare --modes tokio-task --against kept.json --tolerance 10% --fail-on invalid",
         },
     ],
 };
@@ -80,6 +90,13 @@ pub(crate) struct CompareArgs {
     /// The stages.
     #[command(flatten)]
     stages: StagesArgs,
+    /// Hold each server against its kept rounds in this file, a result of 'loadgen compare --format json' or of one 'loadgen
+    /// run'. A regression causes exit code 3
+    #[arg(long, help_heading = "Earlier result", value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Share by which a server may be worse than it was, in percent [default: 5%]
+    #[arg(long, help_heading = "Earlier result", value_name = "PERCENT", value_parser = parse_tolerance)]
+    tolerance: Option<f64>,
     /// Print only the report, warnings and errors
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
@@ -111,6 +128,38 @@ impl CompareArgs {
             baseline: self.baseline.clone(),
             rounds: self.rounds,
             pin: self.servers.pin,
+            against: self.against.clone(),
+            tolerance: self.tolerance,
         })
+    }
+}
+
+/// A percentage from 0% to 10,000%, as a share.
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    const PERCENT_MAX: f64 = 10_000.0;
+    let digits = text.strip_suffix('%').map(str::trim_end);
+    let is_plain = |digits: &&str| {
+        digits.starts_with(|c: char| c.is_ascii_digit())
+            && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    match digits.filter(is_plain).and_then(|digits| digits.parse::<f64>().ok()) {
+        Some(percent) if percent <= PERCENT_MAX => Ok(percent / 100.0),
+        Some(_) => Err("it is too large: the maximum is 10000%".to_owned()),
+        None => Err("write a percentage, as in 5% or 0.5%".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tolerance_is_a_percentage() {
+        for (text, share) in [("5%", 0.05), ("0%", 0.0), ("0.5 %", 0.005), ("400%", 4.0)] {
+            assert_eq!(parse_tolerance(text), Ok(share), "{text}");
+        }
+        for text in ["", "5", "%", "-5%", "5%%", "1e3%", "inf%", "nan%", ".5%", "1.2.3%", "10001%"] {
+            assert!(parse_tolerance(text).is_err(), "{text}");
+        }
     }
 }

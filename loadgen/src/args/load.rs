@@ -1,6 +1,9 @@
 //! The arguments that describe the load: of `run`, `compare` and `sweep`.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use common::units::{parse_count, parse_duration, parse_positive_count, parse_positive_duration};
 
@@ -56,6 +59,10 @@ pub(crate) struct LoadArgs {
     /// Reconnect after this number of replies
     #[arg(long, help_heading = "Load", value_name = "N", value_parser = parse_positive_count)]
     pub requests_per_connection: Option<u64>,
+    /// Local address that the clients connect from; may be repeated, and the clients use the addresses in turn [default: the
+    /// kernel's choice]
+    #[arg(long = "source", help_heading = "Load", value_name = "ADDR", value_parser = parse_source)]
+    pub sources: Vec<IpAddr>,
     /// Seed of all random numbers; the same seed gives the same load
     #[arg(long, help_heading = "Load", value_name = "N", default_value = "1", value_parser = parse_count)]
     pub seed: u64,
@@ -133,6 +140,7 @@ impl LoadArgs {
             connecting: Connecting {
                 rate_per_s: self.connect_rate,
                 requests_per_connection: self.requests_per_connection,
+                sources: self.sources.clone(),
             },
             tls: self.tls.request(),
             timing: Timing {
@@ -162,7 +170,50 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     })
 }
 
+/// An address of a network interface, without a port.
+fn parse_source(text: &str) -> Result<IpAddr, String> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return Err(match text.parse::<SocketAddr>() {
+            Ok(with_port) => format!("a source has no port: write {}", with_port.ip()),
+            Err(_) => "write an IPv4 or IPv6 address of this machine, without brackets and a port".to_owned(),
+        });
+    };
+    let address = address.to_canonical();
+    let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    match address {
+        _ if address.is_unspecified() => Err("it is no address of a machine: remove --source, and the kernel chooses one".to_owned()),
+        _ if address.is_multicast() => Err("it is a multicast address, and nothing can connect from it".to_owned()),
+        _ if is_link_local => Err("a link-local address exists once for each network interface: use another address of this machine".to_owned()),
+        address => Ok(address),
+    }
+}
+
 /// Checks the text. The server parses it again.
 fn parse_work(text: &str) -> Result<String, String> {
     text.parse::<server::Work>().map(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_an_address_without_a_port() {
+        for (text, shown) in [("127.0.0.5", "127.0.0.5"), ("::1", "::1"), ("::ffff:10.0.0.1", "10.0.0.1")] {
+            assert_eq!(parse_source(text).unwrap().to_string(), shown);
+        }
+        for (text, said) in [
+            ("127.0.0.5:80", "write 127.0.0.5"),
+            ("[::1]:80", "write ::1"),
+            ("[::1]", "without brackets"),
+            ("localhost", "IPv4 or IPv6 address"),
+            ("", "IPv4 or IPv6 address"),
+            ("0.0.0.0", "remove --source"),
+            ("ff02::1", "multicast"),
+            ("fe80::1", "link-local"),
+        ] {
+            let error = parse_source(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
 }

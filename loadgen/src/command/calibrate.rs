@@ -57,6 +57,8 @@ pub(crate) fn floor(
     plan.against = Against::Targets(vec![echo.address.clone()]);
     // The echo speaks no TLS.
     plan.tls = None;
+    // The echo is on the loopback network.
+    plan.connecting.sources.clear();
     // The start time belongs to the run after the calibration.
     plan.timing.start_at = None;
     // The floor is that of the whole load.

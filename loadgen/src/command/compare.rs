@@ -1,6 +1,9 @@
 //! `loadgen compare`: in each round, every server gets one turn with the same load. [`plan`] has the servers,
-//! [`order`] shuffles the turns, and [`results`] computes the comparison from the rounds.
+//! [`order`] shuffles the turns, and [`results`] computes the comparison from the rounds. [`against`] holds them against an
+//! earlier result, which [`kept`] reads.
 
+pub(crate) mod against;
+pub(crate) mod kept;
 pub(crate) mod marks;
 pub(crate) mod plan;
 pub(crate) mod progress;
@@ -8,6 +11,7 @@ mod ratio;
 pub(crate) mod results;
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -15,6 +19,8 @@ use std::{
 use common::limits;
 
 use self::{
+    against::Rule,
+    kept::KeptResult,
     plan::{ComparePlan, CompareRequest},
     progress::CompareProgress,
     results::Record,
@@ -50,26 +56,32 @@ pub(crate) fn execute(
     fail_on: FailOn,
 ) -> anyhow::Result<ExitCode> {
     let plan = ComparePlan::new(request, limits::usable_cpus())?;
+    // The report may replace the kept result, so that is read first.
+    let read = |file: &PathBuf| KeptResult::read(file, &plan);
+    let kept = plan.against.as_ref().map(read).transpose()?;
     let quiet = delivery.is_quiet;
-    outcome::measure(delivery, fail_on, || compare(&plan, quiet))
+    outcome::measure(delivery, fail_on, || compare(&plan, kept.as_ref(), quiet))
 }
 
-fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Outcome> {
+fn compare(plan: &ComparePlan, kept: Option<&KeptResult>, quiet: bool) -> anyhow::Result<Outcome> {
     let (runner, note) = TurnRunner::prepare(&plan.candidates, &plan.load, plan.pin)?;
     let mut notes = Vec::from_iter(note);
     let (begin, since_1970) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH));
     let order = order::order(plan.candidates.len(), plan.rounds, plan.load.seed);
     let mut progress = CompareProgress::new(quiet, plan);
     let records = plan.candidates.iter().map(|_| Record::default()).collect();
-    notes.iter().for_each(|note| progress.say(note));
+    let environment = Environment::of(runner.machine().clone());
+    let warnings = kept.map_or_else(Vec::new, |kept| kept.warnings(plan, &environment));
+    notes.iter().chain(&warnings).for_each(|note| progress.say(note));
     let mut rounds = Rounds { plan, runner, progress, records };
     rounds.run(&order);
 
     let Rounds { runner, progress, records, .. } = rounds;
     progress.end();
     let signal = runner.interruption().signal();
-    let machine = runner.machine().clone();
     let subjects = results::subjects(plan, records);
+    let rule = Rule { tolerance: plan.tolerance, seed: plan.load.seed };
+    let against = kept.map(|kept| Box::new(against::against(&subjects, kept, rule, warnings)));
     notes.extend(plan.load.rate_per_s().is_none().then(|| CLOSED_LOOP.to_owned()));
     notes.extend(note_of_rounds(plan));
     notes.extend(note_of_baseline(&subjects, plan.baseline));
@@ -78,11 +90,12 @@ fn compare(plan: &ComparePlan, quiet: bool) -> anyhow::Result<Outcome> {
         kind: Kind::Comparison,
         interrupted: signal.is_some(),
         command: None,
-        plan: plan_summary(plan, &order, machine.division.is_some()),
-        environment: Environment::of(machine),
+        plan: plan_summary(plan, &order, runner.machine().division.is_some()),
+        environment,
         started_at_unix_ms: since_1970.unwrap_or_default().as_millis() as u64,
         elapsed_s: begin.elapsed().as_secs_f64(),
         subjects,
+        against,
         notes,
     };
     Ok(Outcome { document: Document::Comparison(Box::new(comparison)), signal })

@@ -8,7 +8,7 @@ use common::{Address, signal::Termination};
 
 use self::load_threads::LoadThreads;
 use crate::{
-    engine::{interruption::Interruption, socket::Target, tls::TlsClient},
+    engine::{interruption::Interruption, socket::Target, sources::Sources, tls::TlsClient},
     judge,
     live::progress::Progress,
     load::{
@@ -49,9 +49,14 @@ pub(crate) fn conduct(
         .iter()
         .enumerate()
         .map(|(index, address)| {
-            let (wait_max, limit) = (plan.timeouts.first_reply, plan.timeouts.connect);
-            let tls = tls.get(index).map(|client| (client, limit));
-            find_target(address, wait_max, tls, &|| interruption.signal(), &mut |text| progress.say(text))
+            find_target(
+                address,
+                &plan.connecting.sources,
+                plan.timeouts.first_reply,
+                tls.get(index).map(|client| (client, plan.timeouts.connect)),
+                &|| interruption.signal(),
+                &mut |text| progress.say(text),
+            )
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let sources = sources(plan, &targets)?;
@@ -73,14 +78,13 @@ fn tls(plan: &Plan, addresses: &[Address]) -> anyhow::Result<Vec<TlsClient>> {
     Ok(addresses.iter().map(|address| TlsClient::new(tls, address)).collect::<Result<_, _>>()?)
 }
 
-/// The number of source addresses that the clients need.
+/// The number of source addresses that the clients use in turn.
 fn sources(plan: &Plan, targets: &[Target]) -> anyhow::Result<u64> {
     let ports = limits::local_ports();
-    let mut sources = 1;
+    let (mut needed, sources) = (1, Sources::new(&plan.connecting.sources));
     for target in targets.iter().filter(|target| target.takes_port()) {
         let (clients, targets) = (u64::from(plan.connections), targets.len() as u64);
-        let needed = limits::sources_needed(clients, targets, ports, target.is_loopback_v4())?;
-        sources = sources.max(needed);
+        needed = needed.max(limits::sources_needed(clients, targets, ports, sources.count(target))?);
     }
-    Ok(sources)
+    Ok(sources.in_turn(needed))
 }

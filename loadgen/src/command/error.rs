@@ -2,7 +2,7 @@
 
 use crate::{
     command::{
-        compare::plan::ComparePlanError,
+        compare::{kept::AgainstError, plan::ComparePlanError},
         delivery::OutputError,
         exit::{BAD_USAGE, FAILED},
         merge::MergeError,
@@ -17,6 +17,7 @@ use crate::{
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let is_usage = error.is::<PlanError>()
         || error.is::<ComparePlanError>()
+        || error.is::<AgainstError>()
         || error.is::<SweepPlanError>()
         || error.is::<ShowError>()
         || error.is::<MergeError>()

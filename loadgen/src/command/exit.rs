@@ -2,7 +2,11 @@
 
 use common::signal::Termination;
 
-use crate::result::{Document, Status, comparison::Comparison, sweep::Sweep};
+use crate::result::{
+    Document, Status,
+    comparison::{Comparison, against},
+    sweep::Sweep,
+};
 
 /// Success.
 pub(crate) const DONE: u8 = 0;
@@ -10,7 +14,7 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// Bad usage: an invalid command line.
 pub const BAD_USAGE: u8 = 2;
-/// A missed SLO, or a load that `--abort-on` ended.
+/// A missed SLO, a load that `--abort-on` ended, or a server that is worse than it was.
 pub(crate) const SLO_MISSED: u8 = 3;
 /// A verdict that `--fail-on` names, or a worse one.
 pub(crate) const VERDICT: u8 = 4;
@@ -37,8 +41,8 @@ impl FailOn {
 }
 
 /// The exit code after the report of `document` is delivered. A signal takes precedence, then a failed server, then
-/// `--abort-on`, then the verdict, then a missed SLO: an SLO says nothing about numbers that cannot be trusted, while a
-/// condition of `--abort-on` did what it was for.
+/// `--abort-on`, then the verdict, then a missed SLO or a regression: these say nothing about numbers that cannot be trusted,
+/// while a condition of `--abort-on` did what it was for.
 pub(crate) fn code(document: &Document, signal: Option<Termination>, fail_on: FailOn) -> u8 {
     let (has_failed, verdict, slo_missed) = match document {
         Document::Run(report) => (false, report.verdict.status, report.slo.iter().any(|slo| !slo.met)),
@@ -56,14 +60,18 @@ pub(crate) fn code(document: &Document, signal: Option<Termination>, fail_on: Fa
     }
 }
 
-/// Whether a server failed, the worst verdict of all rounds, and whether an SLO was missed.
+/// Whether a server failed or nothing is known of the change, the worst verdict of all rounds, and whether an SLO was missed or
+/// a server is worse than it was.
 fn of_comparison(comparison: &Comparison) -> (bool, Status, bool) {
     let subjects = &comparison.subjects;
     let rounds = subjects.iter().flat_map(|subject| &subject.rounds);
+    let against = comparison.against.as_ref().map(|against| against.outcome);
     (
-        subjects.iter().any(|subject| subject.failure.is_some()),
+        subjects.iter().any(|subject| subject.failure.is_some())
+            || against == Some(against::Outcome::Unknown),
         rounds.map(|round| round.report.verdict.status).max().unwrap_or(Status::Valid),
-        subjects.iter().flat_map(|subject| &subject.slo).any(|slo| !slo.met),
+        subjects.iter().flat_map(|subject| &subject.slo).any(|slo| !slo.met)
+            || against == Some(against::Outcome::Regression),
     )
 }
 
@@ -80,6 +88,7 @@ fn of_sweep(sweep: &Sweep) -> (bool, Status, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::compare::against::tests::held;
     use crate::result::{Aborted, SloOutcome, comparison, sweep, tests::example};
 
     #[test]
@@ -134,6 +143,17 @@ mod tests {
         assert_eq!(code(&comparison, FailOn::Suspect), DONE);
         comparison.subjects[0].rounds[1].report.verdict.status = Status::Suspect;
         assert_eq!((code(&comparison, FailOn::Suspect), code(&comparison, FailOn::Invalid)), (VERDICT, DONE));
+        use against::Outcome::{None as Same, Regression, Unknown};
+        for (outcome, fail_on, expected) in [
+            (Same, FailOn::Never, DONE),
+            (Regression, FailOn::Never, SLO_MISSED),
+            (Regression, FailOn::Suspect, VERDICT),
+            (Unknown, FailOn::Never, FAILED),
+        ] {
+            comparison.against = held().against;
+            comparison.against.as_mut().unwrap().outcome = outcome;
+            assert_eq!(code(&comparison, fail_on), expected, "{outcome:?} {fail_on:?}");
+        }
     }
 
     #[test]

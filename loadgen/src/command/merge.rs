@@ -19,7 +19,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-pub(crate) use self::error::MergeError;
+pub(crate) use self::{error::MergeError, fit::differences};
 use crate::{
     command::{
         delivery::DeliveryRequest,

@@ -30,6 +30,7 @@ use crate::{
         recording::Recording,
         slice::Slice,
         socket::{Attempt, Target},
+        sources::Sources,
         timers::{Timers, Wake},
         tls::facts::{Agreed, TlsFacts},
         window::{Stall, Window},
@@ -47,6 +48,7 @@ pub(crate) struct Bench<X> {
     poller: Poller,
     rules: Rules,
     targets: Vec<Target>,
+    sources: Sources,
     wire: Wire<X>,
     timers: Timers,
     window: Window,
@@ -109,6 +111,7 @@ impl<X: Exchange> Bench<X> {
             poller,
             rules: Rules::new(plan),
             targets,
+            sources: Sources::new(&plan.connecting.sources),
             wire: Wire::new(plan, exchange),
             timers: Timers::default(),
             window: Window::NEVER,
@@ -158,12 +161,17 @@ impl<X: Exchange> Bench<X> {
         &self.targets[index as usize]
     }
 
+    /// Whether there is a source address with this number for a target.
+    pub(crate) fn has_source(&self, target: u32, number: u64) -> bool {
+        number < self.sources.count(self.target(target))
+    }
+
     /// Starts a connection attempt, see [`Target::connect`].
     ///
     /// # Errors
     /// The kernel's error.
     pub(crate) fn connect(&self, target: u32, source: u8) -> Result<Attempt, Errno> {
-        self.target(target).connect(source, self.rules.kernel_timestamps)
+        self.target(target).connect(self.sources.address(source), self.rules.kernel_timestamps)
     }
 
     /// Registers the socket of the client at `place`.

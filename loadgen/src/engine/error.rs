@@ -1,5 +1,7 @@
 //! Errors that a caller distinguishes: a run that cannot be made, and a server that cannot be loaded.
 
+use std::net::IpAddr;
+
 use common::signal::Termination;
 
 /// The reason why a run cannot be made.
@@ -29,6 +31,17 @@ pub(crate) enum RunError {
         /// The target.
         target: String,
         /// The failure of the handshake, and what to do.
+        reason: String,
+    },
+    /// This machine does not have a source address.
+    #[error(
+        "no client can connect from --source {source_address}: {reason}; a source is an address of this machine, and \
+         'ip address' lists them"
+    )]
+    NoSuchSource {
+        /// The address.
+        source_address: IpAddr,
+        /// The error of the system.
         reason: String,
     },
     /// The server did not answer in time.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
 };
 
@@ -78,13 +78,12 @@ impl Target {
         matches!(self, Target::Tcp(_))
     }
 
-    /// Starts to connect a new non-blocking socket, from source address number `source`: for 0 the kernel chooses, `n` is
-    /// 127.0.0.(n+1) and only for loopback IPv4. With `timestamps`, the kernel records when received bytes of a TCP socket
+    /// Starts to connect a new non-blocking socket from the local address `source`; without one the kernel chooses. With `timestamps`, the kernel records when received bytes of a TCP socket
     /// were ready.
     ///
     /// # Errors
     /// The kernel's error. `AGAIN` means that a unix socket's backlog is full.
-    pub(crate) fn connect(&self, source: u8, timestamps: bool) -> Result<Attempt, Errno> {
+    pub(crate) fn connect(&self, source: Option<IpAddr>, timestamps: bool) -> Result<Attempt, Errno> {
         let family = match self {
             Target::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
             Target::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
@@ -99,12 +98,12 @@ impl Target {
                 if timestamps {
                     timestamps::enable(&socket)?;
                 }
-                if source > 0 {
+                if let Some(source) = source {
                     // The kernel chooses the port at the connect. So it may choose a port that another connection to a
                     // different target uses, or one in TIME-WAIT (ip(7)).
                     nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)
                         .map_err(|error| Errno::from_raw_os_error(error as i32))?;
-                    bind(&socket, &SocketAddr::new(source_address(source), 0))?;
+                    bind(&socket, &SocketAddr::new(source, 0))?;
                 }
                 connect(&socket, address)
             }
@@ -123,10 +122,6 @@ pub(crate) fn retransmissions(socket: &OwnedFd) -> u64 {
     nix::sys::socket::getsockopt(socket, TcpInfo).map_or(0, |info| info.total_retransmissions.into())
 }
 
-fn source_address(source: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(127, 0, 0, source + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,10 +133,5 @@ mod tests {
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(nix::sys::socket::getsockopt(&client, TcpInfo).is_ok());
         assert_eq!(retransmissions(&client.into()), 0);
-    }
-
-    #[test]
-    fn the_first_source_address_after_the_kernels_choice_is_127_0_0_2() {
-        assert_eq!(source_address(1).to_string(), "127.0.0.2");
     }
 }

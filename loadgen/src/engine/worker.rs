@@ -26,6 +26,7 @@ use crate::{
         probes::WindowUsage,
         recording::Recording,
         socket::Target,
+        sources::Sources,
         tls::TlsClient,
     },
     load::{
@@ -396,13 +397,13 @@ fn notify(notices: &Sender<Notice>, notice: Notice) {
 /// The clients of a thread. The clients of a run are spread over the threads, the targets and the source addresses in turn.
 fn clients<X: Exchange>(task: &Task) -> Vec<Client<X>> {
     let (plan, targets) = (&*task.plan, task.targets.len());
+    let sources = Sources::new(&plan.connecting.sources);
     let numbers = (task.thread as u32..plan.connections).step_by(plan.threads);
     let client = |(place, number): (usize, u32)| {
         let target = number as usize % targets;
-        let source = match task.targets[target].is_loopback_v4() {
-            true => number as u64 / targets as u64 % task.sources,
-            false => 0,
-        };
+        // A target that is no loopback has only given addresses.
+        let in_turn = task.sources.min(sources.count(&task.targets[target]));
+        let source = number as u64 / targets as u64 % in_turn;
         let tls = task.tls.get(target).map(TlsClient::with_own_sessions);
         Client::new(number, place as u32, target as u32, source as u8, plan.pipeline, tls)
     };

@@ -2,6 +2,7 @@
 //! and so is a percentile among the failed requests. `response_failed` is the number of failed requests, and
 //! `response_failed_longer_than_ns` a time that they exceed.
 
+mod against;
 mod columns;
 mod sheet;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 use std::io;
 
 use self::{
+    against::Row,
     columns::{of_curve, of_interval, of_kind, of_rounds, of_stage},
     sheet::Sheet,
 };
@@ -67,16 +69,29 @@ fn write_run(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     sheet.end()
 }
 
-/// Prints a row for each round of each server, and one for the medians of the server.
+/// Prints a row for each round of each server, and one for the medians of the server. A comparison that is held against an
+/// earlier result has further columns in front, and a row for each metric of each server that is held.
 fn write_comparison(comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
-    let mut sheet = Sheet::begin(&["server", "status", "round"], out)?;
+    let against = comparison.against.as_deref();
+    let fronts = if against.is_some() { &against::FRONTS[..] } else { &[] };
+    let empty = vec![""; fronts.len()];
+    let mut sheet = Sheet::begin(&[&["server", "status", "round"], fronts].concat(), out)?;
     for subject in &comparison.subjects {
         let status = status(subject);
         for round in &subject.rounds {
-            sheet.write_total(&[&subject.name, status, &round.round.to_string()], &round.report)?;
+            let number = round.round.to_string();
+            sheet.write_total(&[&[&*subject.name, status, &*number], &*empty].concat(), &round.report)?;
         }
         let part = ["median".to_owned(), String::new(), String::new()];
-        sheet.write(&[&subject.name, status, ""], part, |column| of_rounds(&column.name, subject))?;
+        let front = [&[&*subject.name, status, ""], &*empty].concat();
+        sheet.write(&front, part, |column| of_rounds(&column.name, subject))?;
+    }
+    let subjects = &comparison.subjects;
+    for Row { server, scope, cells } in against.map(|it| against::rows(it, subjects)).unwrap_or_default() {
+        let status = subjects.iter().find(|subject| subject.name == server).map_or("", status);
+        let front: Vec<_> =
+            [&*server, status, ""].into_iter().chain(cells.iter().map(String::as_str)).collect();
+        sheet.write(&front, [scope.to_owned(), String::new(), String::new()], |_| None)?;
     }
     sheet.end()
 }

@@ -9,7 +9,8 @@ use crate::{
     },
     result::{
         Document, Report, Requests, Status, Verdict,
-        comparison::{Comparison, Subject, SubjectStatus},
+        comparison::{Comparison, Subject, SubjectStatus, against::Outcome},
+        conclusion::against::claim,
         sweep::{Sweep, SweepSubject, level},
     },
 };
@@ -67,8 +68,12 @@ fn of_comparison(comparison: &Comparison) -> String {
         worst => format!("{} in {alike} of {}", status_word(worst), plural(rounds().count() as u64, "run")),
     };
     let each: Vec<_> = subjects.iter().map(of_subject).collect();
+    let against = comparison.against.as_ref().map_or_else(String::new, |against| match against.outcome {
+        Outcome::Regression => format!("; REGRESSION: {}", claim(against)),
+        Outcome::None | Outcome::Unknown => format!("; {}", claim(against)),
+    });
     format!(
-        "{trust}{}; {} in {}: {}",
+        "{trust}{}; {} in {}: {}{against}",
         interrupted(comparison.interrupted),
         plural(subjects.len() as u64, "server"),
         plural(comparison.plan.rounds as u64, "round"),
@@ -121,6 +126,7 @@ fn interrupted(is_interrupted: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::compare::against::tests::held;
     use crate::result::{
         Reason, SloOutcome, comparison, sweep,
         tests::{example, with_failures},
@@ -156,6 +162,7 @@ mod tests {
     #[test]
     fn the_lines_of_a_comparison_and_a_sweep_name_each_server() {
         insta::assert_snapshot!(of_comparison(&comparison::tests::example()), @"INVALID in 3 of 9 runs; 4 servers in 3 rounds: a-long-name-of-server 1,000/s; twin 1,000/s; starving 1,000/s (marked); absent failed");
+        insta::assert_snapshot!(of_comparison(&held()), @"INVALID in 3 of 9 runs; 4 servers in 3 rounds: a-long-name-of-server 1,000/s; twin 1,000/s; starving 1,000/s (marked); absent failed; REGRESSION: worse than in kept.json (tolerance: 5%)");
         insta::assert_snapshot!(of_sweep(&sweep::tests::example()), @"3 servers swept: thread-pool keeps up to 8,000/s, SLO 8,724 – 9,514/s; event-loop keeps up to 32,000/s, SLO ≥ 32,000/s; mortal keeps up to 2,000/s, SLO 2,000 – 4,000/s (failed)");
     }
 }

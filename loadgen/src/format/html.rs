@@ -1,5 +1,6 @@
 //! The report as a page for a browser: one file without scripts and without references to other files.
 
+mod against;
 mod axis;
 mod comparison;
 mod curve;

@@ -1,6 +1,9 @@
 //! Phrases that several formats share: the load, the machine, the server, and times that may be unknown.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use common::human::{count, duration_ns, failed_ns, plural, rate};
 
@@ -77,6 +80,12 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
     }
     if let Some(per_s) = plan.connect_rate_per_s {
         parts.push(format!("at most {}", plural(per_s, "connection")) + " per second");
+    }
+    match plan.sources.as_slice() {
+        [] => {}
+        [source] => parts.push(format!("from {source}")),
+        [one, other] => parts.push(format!("from {one} and {other}")),
+        sources => parts.push(format!("from {} source addresses", sources.len())),
     }
     parts.join(", ")
 }
@@ -189,5 +198,24 @@ pub(crate) fn status_name(status: Status) -> &'static str {
         Status::Valid => "valid",
         Status::Suspect => "suspect",
         Status::Invalid => "invalid",
+    }
+}
+
+/// A time in UTC, to the second.
+pub(crate) fn date(unix_ms: u64) -> String {
+    // The last second that RFC 3339 can express: a result may hold any number.
+    const MS_MAX: u64 = 253_402_300_799_000;
+    let since_1970 = Duration::from_millis(unix_ms.min(MS_MAX));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_1970).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_in_utc() {
+        assert_eq!(date(1_800_000_000_999), "2027-01-15T08:00:00Z");
+        assert_eq!(date(u64::MAX), "9999-12-31T23:59:59Z");
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 
 use common::human::plural;
 
-/// The maximum number of source addresses: 127.0.0.1 to 127.0.0.250.
-pub(crate) const SOURCES_MAX: u64 = 250;
+/// The number of source addresses of the loopback network that clients use: 127.0.0.1 to 127.0.0.250.
+pub(crate) const LOOPBACK_SOURCES_MAX: u64 = 250;
 
 /// Open files besides connections and load threads: standard streams, event descriptors, the pipes of a server, and files
 /// that are open for a moment.
@@ -35,16 +35,26 @@ pub(crate) enum LimitError {
     /// Too few local ports.
     #[error(
         "{connections} connections to one target need as many local ports; this machine has {ports} \
-         (net.ipv4.ip_local_port_range): widen the range or give several targets{}", or_use(*possible)
+         for {} (net.ipv4.ip_local_port_range): widen the range, give more addresses with --source, or give several \
+         targets{}", source_addresses(*sources), or_use(*possible)
     )]
     LocalPorts {
         /// Connections to the target with the most of them.
         connections: u64,
         /// Local ports of this machine.
         ports: u64,
+        /// Source addresses.
+        sources: u64,
         /// The connections that are possible, to all targets together.
         possible: u64,
     },
+}
+
+fn source_addresses(sources: u64) -> String {
+    match sources {
+        1 => "its source address".to_owned(),
+        sources => format!("each of {sources} source addresses"),
+    }
 }
 
 /// Advice to use fewer connections.
@@ -68,8 +78,8 @@ pub(crate) fn check_open_files(connections: u64, threads: u64, limit: u64) -> Re
     Err(LimitError::OpenFiles { connections, needed, limit, possible })
 }
 
-/// The number of source addresses for `connections` to `targets`, with `ports` local ports for each address. Only the
-/// loopback network has more than one source address.
+/// The number of source addresses that `connections` to `targets` need, with `ports` local ports for each of `sources`
+/// addresses.
 ///
 /// # Errors
 /// [`LimitError::LocalPorts`].
@@ -77,10 +87,9 @@ pub(crate) fn sources_needed(
     connections: u64,
     targets: u64,
     ports: u64,
-    loopback: bool,
+    sources: u64,
 ) -> Result<u64, LimitError> {
     let usable = (ports * PORTS_USED_OF_100 / 100).max(1);
-    let sources = if loopback { SOURCES_MAX } else { 1 };
     let most = connections.div_ceil(targets);
     // A single address may use all its ports; the margin helps to choose among several addresses.
     if most <= ports {
@@ -88,7 +97,12 @@ pub(crate) fn sources_needed(
     }
     match most.div_ceil(usable) {
         needed if needed <= sources => Ok(needed),
-        _ => Err(LimitError::LocalPorts { connections: most, ports, possible: usable * sources * targets }),
+        _ => Err(LimitError::LocalPorts {
+            connections: most,
+            ports,
+            sources,
+            possible: usable * sources * targets,
+        }),
     }
 }
 
@@ -124,17 +138,31 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_has_several_source_addresses() {
-        for (connections, targets, ports, loopback, sources) in [
-            (500, 1, 28_232, true, Some(1)),
-            (40_000, 1, 28_232, true, Some(2)),
-            (40_000, 2, 28_232, false, Some(1)),
-            (40_000, 1, 28_232, false, None),
-            (28_232, 1, 28_232, false, Some(1)),
-            (1_000_000, 1, 100, true, None),
+    fn connections_need_as_many_source_addresses_as_have_ports() {
+        for (connections, targets, ports, sources, needed) in [
+            (500, 1, 28_232, 250, Some(1)),
+            (40_000, 1, 28_232, 250, Some(2)),
+            (40_000, 2, 28_232, 1, Some(1)),
+            (40_000, 1, 28_232, 1, None),
+            (28_232, 1, 28_232, 1, Some(1)),
+            (40_000, 1, 28_232, 2, Some(2)),
+            (60_000, 1, 28_232, 2, None),
+            (1_000_000, 1, 100, 250, None),
         ] {
-            assert_eq!(sources_needed(connections, targets, ports, loopback).ok(), sources, "{connections}");
+            assert_eq!(sources_needed(connections, targets, ports, sources).ok(), needed, "{connections}");
         }
+        let text = |sources| sources_needed(60_000, 1, 28_232, sources).unwrap_err().to_string();
+        assert!(
+            text(1).contains("has 28232 for its source address (net.ipv4.ip_local_port_range)"),
+            "{}",
+            text(1)
+        );
+        assert!(text(2).contains("for each of 2 source addresses"), "{}", text(2));
+        assert!(
+            text(2).contains("more addresses with --source") && text(2).ends_with("or use -c 50816"),
+            "{}",
+            text(2)
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The validated plan of a run.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use common::{Address, units::nanoseconds};
 
@@ -71,6 +74,9 @@ pub(crate) struct Connecting {
     pub rate_per_s: Option<u64>,
     /// The number of replies after which a client reconnects.
     pub requests_per_connection: Option<u64>,
+    /// The local addresses that the clients connect from, in turn. Empty: the kernel chooses. All are of the family of the
+    /// targets.
+    pub sources: Vec<IpAddr>,
 }
 
 /// When the load begins and ends.

@@ -1,6 +1,10 @@
 //! A run as the user requests it, and its validation.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use common::{Address, units::format_duration};
 
@@ -17,6 +21,8 @@ use crate::load::{
 pub(crate) const CONNECTIONS_MAX: u64 = 1_000_000;
 /// The maximum number of outstanding requests per client.
 pub(crate) const PIPELINE_MAX: u64 = 4096;
+/// The maximum number of source addresses: a client keeps the number of its address in one byte.
+pub(crate) const SOURCES_MAX: u64 = 250;
 /// The maximum number of load threads.
 pub(crate) const THREADS_MAX: u64 = 1024;
 /// The shortest interval. The conductor merges histograms at the end of each interval, and that must not disturb the load.
@@ -121,6 +127,23 @@ pub(crate) enum PlanError {
     /// A target with port 0.
     #[error("{0} has port 0, on which no server can listen: use the port that the server printed")]
     PortZero(Address),
+    /// A source address is given twice.
+    #[error("--source {0} is given twice: give each address once")]
+    SourceTwice(IpAddr),
+    /// A source address of another family than the target.
+    #[error(
+        "clients cannot connect from --source {source_address} to {target}: one of them is an IPv4 address, the other an \
+         IPv6 address; give source addresses of the target's family"
+    )]
+    SourceFamily {
+        /// The source address.
+        source_address: IpAddr,
+        /// The target, or the own server.
+        target: String,
+    },
+    /// A source address, and a unix socket as target.
+    #[error("--source is for TCP, and {0} is a unix socket: remove --source")]
+    SourceOfUnix(Address),
     /// The flags or variables of the own server are invalid.
     #[error("loadgen's own server rejects its flags or SERVER_* variables: {0}")]
     OwnServer(String),
@@ -149,8 +172,13 @@ impl Request {
     /// # Errors
     /// When the request is invalid; the error says what to change.
     pub(crate) fn plan(self, cpus: usize) -> Result<Plan, PlanError> {
-        if let Against::Targets(targets) = &self.against {
-            targets.iter().try_for_each(known_port)?;
+        sources(&self.connecting.sources)?;
+        match &self.against {
+            Against::Targets(targets) => targets.iter().try_for_each(|target| {
+                known_port(target)?;
+                fitting_sources(&self.connecting.sources, target)
+            })?,
+            Against::OwnServer(_) => fitting_started(&self.connecting.sources)?,
         }
         let tls = self.tls()?;
         let load = load(&self)?;
@@ -215,6 +243,50 @@ pub(crate) fn known_port(target: &Address) -> Result<(), PlanError> {
     match target {
         Address::Tcp { port: 0, .. } => Err(PlanError::PortZero(target.clone())),
         _ => Ok(()),
+    }
+}
+
+fn sources(sources: &[IpAddr]) -> Result<(), PlanError> {
+    at_most("the number of --source", sources.len() as u64, SOURCES_MAX)?;
+    match (1..sources.len()).find(|place| sources[..*place].contains(&sources[*place])) {
+        Some(place) => Err(PlanError::SourceTwice(sources[place])),
+        None => Ok(()),
+    }
+}
+
+/// Checks that clients can connect from these addresses to a target. The family of a name is known only when it is resolved.
+///
+/// # Errors
+/// [`PlanError::SourceOfUnix`] or [`PlanError::SourceFamily`].
+pub(crate) fn fitting_sources(sources: &[IpAddr], target: &Address) -> Result<(), PlanError> {
+    match target {
+        Address::Unix(_) if !sources.is_empty() => Err(PlanError::SourceOfUnix(target.clone())),
+        Address::Unix(_) => Ok(()),
+        Address::Tcp { host, .. } => {
+            // An IPv6 address may have a zone.
+            let address = host.split_once('%').map_or(host.as_str(), |(address, _)| address);
+            let address = address.parse::<IpAddr>();
+            address.map_or(Ok(()), |address| fitting_family(sources, address, &target.to_string()))
+        }
+    }
+}
+
+/// Checks that clients can connect from these addresses to a server that loadgen starts.
+///
+/// # Errors
+/// [`PlanError::SourceFamily`].
+pub(crate) fn fitting_started(sources: &[IpAddr]) -> Result<(), PlanError> {
+    fitting_family(sources, Ipv4Addr::LOCALHOST.into(), "a server that loadgen starts on 127.0.0.1")
+}
+
+/// Checks that the sources are of the family of a target.
+///
+/// # Errors
+/// [`PlanError::SourceFamily`].
+pub(crate) fn fitting_family(sources: &[IpAddr], address: IpAddr, target: &str) -> Result<(), PlanError> {
+    match sources.iter().find(|source| source.is_ipv4() != address.is_ipv4()) {
+        Some(source) => Err(PlanError::SourceFamily { source_address: *source, target: target.to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -324,6 +396,11 @@ pub(crate) mod tests {
         let nowhere: Address = "localhost:0".parse().unwrap();
         let (fast, slow) = (Rate::per_second(1_000_000_001), "0.5/h".parse().unwrap());
         let foreign = DialogueRequest { protocol: "line", ..request().dialogue };
+        let from = |sources: &[&str]| {
+            let sources = sources.iter().map(|source| source.parse().unwrap()).collect();
+            Request { connecting: Connecting { sources, ..Connecting::default() }, ..request() }
+        };
+        let unix: Address = "unix:/x".parse().unwrap();
         let short = Measuring { interval: ms, ..request().measuring };
         for (request, error) in [
             (Request { think: second, rate: Some(Rate::MIN), ..request() }, PlanError::ThinkInOpenLoop),
@@ -346,6 +423,21 @@ pub(crate) mod tests {
             (
                 Request { dialogue: foreign, ..request() },
                 DialogueError::NoMessage("line", "hello {client}").into(),
+            ),
+            (
+                from(&["127.0.0.5", "127.0.0.6", "127.0.0.5"]),
+                PlanError::SourceTwice("127.0.0.5".parse().unwrap()),
+            ),
+            (
+                from(&["127.0.0.5", "::1"]),
+                PlanError::SourceFamily {
+                    source_address: "::1".parse().unwrap(),
+                    target: "127.0.0.1:1".to_owned(),
+                },
+            ),
+            (
+                Request { against: Against::Targets(vec![unix.clone()]), ..from(&["::1"]) },
+                PlanError::SourceOfUnix(unix),
             ),
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);

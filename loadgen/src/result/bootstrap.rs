@@ -1,4 +1,4 @@
-//! The factor between two servers, and its confidence interval. Pure.
+//! The factor between two servers, or between two times, and its confidence interval. Pure.
 
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
@@ -35,17 +35,37 @@ pub(crate) fn ratio(pairs: &[(f64, f64)], seed: u64) -> Option<Estimate> {
         return None;
     }
     let ratio = ratio_of_medians(pairs.iter().copied());
-    let interval = (pairs.len() >= ROUNDS_MIN).then(|| interval(pairs, seed));
+    let resample =
+        |random: &mut Xoshiro256PlusPlus| ratio_of_medians((0..pairs.len()).map(|_| draw(pairs, random)));
+    let interval = (pairs.len() >= ROUNDS_MIN).then(|| interval(resample, seed));
     Some(Estimate { ratio, interval })
 }
 
-fn interval(pairs: &[(f64, f64)], seed: u64) -> (f64, f64) {
+/// The ratio of the medians of one server's rounds at two times, and its 95% interval. The rounds of both times have nothing in
+/// common, so each side is resampled by itself (Efron, Tibshirani 1993, chapter 8). In the same simulation, the interval
+/// contained the true ratio in 96% of the cases with 5 rounds on each side, in 95% with 10, and in 92% with 3.
+///
+/// None without a round on both sides, or if a kept value is zero. The same seed gives the same interval.
+pub(crate) fn ratio_to_kept(today: &[f64], kept: &[f64], seed: u64) -> Option<Estimate> {
+    if today.is_empty() || kept.is_empty() || kept.iter().any(|value| *value <= 0.0) {
+        return None;
+    }
+    let of = |today: &mut [f64], kept: &mut [f64]| median(today) / median(kept);
+    let ratio = of(&mut today.to_vec(), &mut kept.to_vec());
+    let again =
+        |values: &[f64], random: &mut _| -> Vec<_> { values.iter().map(|_| draw(values, random)).collect() };
+    let resample = |random: &mut _| of(&mut again(today, random), &mut again(kept, random));
+    let interval = (today.len().min(kept.len()) >= ROUNDS_MIN).then(|| interval(resample, seed));
+    Some(Estimate { ratio, interval })
+}
+
+fn draw<T: Copy>(values: &[T], random: &mut Xoshiro256PlusPlus) -> T {
+    values[random.random_range(0..values.len() as u64) as usize]
+}
+
+fn interval(resample: impl Fn(&mut Xoshiro256PlusPlus) -> f64, seed: u64) -> (f64, f64) {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut resample = |_| {
-        let mut draw = |_| pairs[random.random_range(0..pairs.len() as u64) as usize];
-        ratio_of_medians((0..pairs.len()).map(&mut draw))
-    };
-    let mut ratios: Vec<_> = (0..RESAMPLES).map(&mut resample).collect();
+    let mut ratios: Vec<_> = (0..RESAMPLES).map(|_| resample(&mut random)).collect();
     ratios.sort_unstable_by(f64::total_cmp);
     let outside = (RESAMPLES as f64 * TAIL) as usize;
     (ratios[outside], ratios[RESAMPLES - 1 - outside])
@@ -103,6 +123,25 @@ mod tests {
         }
         assert_eq!(ratio(&[], 1), None);
         assert_eq!(ratio(&[(1.0, 0.0), (1.0, 1.0), (1.0, 1.0)], 1), None);
+    }
+
+    #[test]
+    fn rounds_of_two_times_are_drawn_by_themselves() {
+        let (kept, worse) = ([100.0, 104.0, 98.0, 101.0, 97.0], [131.0, 128.0, 133.0]);
+        let Estimate { ratio, interval } = ratio_to_kept(&worse, &kept, 1).unwrap();
+        let (low, high) = interval.unwrap();
+        assert!((ratio - 1.31).abs() < 1e-9 && low > 1.2 && high < 1.4, "{ratio}: {low} to {high}");
+        assert!(low < ratio && ratio < high, "{ratio}: {low} to {high}");
+        // The same noise on both sides does not cancel out, unlike in a pair.
+        let drift = [1.0, 10.0, 100.0];
+        let (low, high) = ratio_to_kept(&drift, &drift, 1).unwrap().interval.unwrap();
+        assert!(low < 0.2 && high > 5.0, "{low} to {high}");
+        // Too few rounds on either side, no round, and a kept value of zero.
+        assert_eq!(ratio_to_kept(&worse, &kept[..1], 1), Some(Estimate { ratio: 1.31, interval: None }));
+        assert_eq!(ratio_to_kept(&worse[..2], &kept, 1).unwrap().interval, None);
+        assert_eq!(ratio_to_kept(&[], &kept, 1), None);
+        assert_eq!(ratio_to_kept(&worse, &[], 1), None);
+        assert_eq!(ratio_to_kept(&worse, &[1.0, 0.0, 1.0], 1), None);
     }
 
     #[test]

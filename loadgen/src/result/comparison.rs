@@ -1,9 +1,12 @@
 //! The result of a comparison: one plain value with everything that a format prints.
 
+pub(crate) mod against;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::against::Against;
 use super::{Environment, PlanSummary, Reason, Report, Status};
 
 /// The result of a comparison.
@@ -28,6 +31,9 @@ pub(crate) struct Comparison {
     pub elapsed_s: f64,
     /// The servers, in the order of the command line.
     pub subjects: Vec<Subject>,
+    /// The same, held against an earlier result. None without `--against`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Box<Against>>,
     /// Further remarks for a reader.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -220,6 +226,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         command::compare::{
+            against::tests::held,
             plan::{ComparePlan, CompareRequest},
             results::{Record, subjects},
         },
@@ -244,6 +251,8 @@ pub(crate) mod tests {
             baseline: None,
             rounds: 3,
             pin: false,
+            against: None,
+            tolerance: None,
         };
         let record = |factor: f64, served: u64| {
             let round = |round: usize| {
@@ -283,16 +292,18 @@ pub(crate) mod tests {
             started_at_unix_ms: report.started_at_unix_ms,
             elapsed_s: 40.0,
             subjects,
+            against: None,
             notes: vec!["with 3 rounds an interval is narrower than it should be".to_owned()],
         }
     }
 
     #[test]
     fn a_printed_result_can_be_read_again() {
-        let comparison = example();
-        let mut text = Vec::new();
-        let document = Document::Comparison(Box::new(comparison));
-        json::write(&document, &mut text).unwrap();
-        assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), document);
+        for comparison in [example(), held()] {
+            let mut text = Vec::new();
+            let document = Document::Comparison(Box::new(comparison));
+            json::write(&document, &mut text).unwrap();
+            assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), document);
+        }
     }
 }

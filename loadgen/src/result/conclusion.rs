@@ -4,6 +4,7 @@
 //! One metric decides. In a closed loop it is the replies per second, as the server sets the pace. In an open loop it is the
 //! 99th percentile of the response time, as each server gets the same rate.
 
+pub(crate) mod against;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use common::human::{percent, plural};
 
 use crate::result::{
     Loop, Status,
-    comparison::{Comparison, Difference, Spread, Subject, SubjectStatus},
+    comparison::{Comparison, Difference, Spread, Subject, SubjectStatus, against::Against},
     metrics::metric,
 };
 
@@ -95,7 +96,7 @@ pub(crate) fn conclude(comparison: &Comparison) -> Conclusion {
     let of_baseline = comparison.subjects.iter().find(|subject| subject.name == baseline);
     let others = || comparison.subjects.iter().filter(|subject| subject.name != baseline);
     if let Some(only) = of_baseline.filter(|_| others().next().is_none()) {
-        return alone(only, words, trust);
+        return alone(only, words, trust, comparison.against.as_deref());
     }
     if of_baseline.is_none_or(is_excluded) || others().all(is_excluded) {
         let claim = format!("nothing can be compared with {baseline}");
@@ -192,7 +193,7 @@ fn claim(sorted: &Sorted<'_>, words: &Words, baseline: &str) -> String {
 
 fn details(sorted: &Sorted<'_>, words: &Words, baseline: &str) -> String {
     let with_factors = |group: &[(&str, f64)]| {
-        let one = |(name, factor): &(&str, f64)| format!("{name} {}", change(*factor));
+        let one = |(name, factor): &(&str, f64)| format!("{name} {}", change_in_words(*factor));
         (!group.is_empty()).then(|| group.iter().map(one).collect::<Vec<_>>().join(", "))
     };
     let names =
@@ -224,7 +225,7 @@ fn counts(sorted: &Sorted<'_>) -> String {
 }
 
 /// The conclusion for a single server: the differences between its rounds.
-fn alone(only: &Subject, words: &Words, trust: Option<String>) -> Conclusion {
+fn alone(only: &Subject, words: &Words, trust: Option<String>, against: Option<&Against>) -> Conclusion {
     let number = metric(words.metric).zip(only.summary.get(words.metric));
     let details = match (number, only.status) {
         (_, SubjectStatus::Failed | SubjectStatus::Unmeasured) => {
@@ -244,7 +245,10 @@ fn alone(only: &Subject, words: &Words, trust: Option<String>) -> Conclusion {
         SubjectStatus::Marked => only.verdict.status.max(Status::Suspect),
         SubjectStatus::Ok => only.verdict.status,
     };
-    let claim = format!("only {}, compared with nothing", only.name);
+    let with = against.map_or("compared with nothing".to_owned(), |against| {
+        format!("held against {} alone", against.kept.file)
+    });
+    let claim = format!("only {}, {with}", only.name);
     Conclusion { status, claim, details, cost: None, counts: "one server".to_owned(), trust }
 }
 
@@ -278,7 +282,7 @@ fn trust(comparison: &Comparison) -> Option<String> {
 }
 
 /// A factor as text: `+12.0%`, or `5.3 times` if it is large.
-fn change(factor: f64) -> String {
+fn change_in_words(factor: f64) -> String {
     match factor {
         factor if factor >= 3.0 => format!("{factor:.1} times"),
         factor if factor >= 1.0 => format!("+{}", percent(factor - 1.0)),

@@ -16,6 +16,8 @@ pub(crate) struct Metric {
     pub label: &'static str,
     /// Whether it is compared with the baseline's value, or only shown.
     pub is_compared: fn(Loop) -> bool,
+    /// What it measures, for the words and the judgement of a change.
+    pub nature: Nature,
     /// The value in a report.
     pub of: fn(&Report) -> Option<f64>,
     /// For a percentile of the response time, its name in [`Latency`](crate::result::Latency). It may fall among the failed
@@ -23,6 +25,19 @@ pub(crate) struct Metric {
     pub percentile: Option<&'static str>,
     /// The value as text.
     pub show: fn(f64) -> String,
+}
+
+/// What a metric measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// Work per time: a lower value is slower.
+    Throughput,
+    /// Time of a request: a higher value is slower.
+    Time,
+    /// A cost of the server alone: a higher value is worse.
+    Cost,
+    /// Something that depends on other processes too, or is neither good nor bad.
+    Other,
 }
 
 impl Metric {
@@ -49,6 +64,7 @@ pub(crate) static METRICS: &[Metric] = &[
         label: "replies per s",
         // The rate of an open loop follows from the plan.
         is_compared: |kind| kind == Loop::Closed,
+        nature: Nature::Throughput,
         of: |report| Some(report.rate.achieved_per_s),
         percentile: None,
         show: human::rate,
@@ -57,6 +73,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "response_p50_ns",
         label: "response p50",
         is_compared: always,
+        nature: Nature::Time,
         of: |report| number(report.latency_ns.response.p50),
         percentile: Some("p50"),
         show: time,
@@ -65,6 +82,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "response_p99_ns",
         label: "response p99",
         is_compared: always,
+        nature: Nature::Time,
         of: |report| number(report.latency_ns.response.p99),
         percentile: Some("p99"),
         show: time,
@@ -73,6 +91,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "service_p50_ns",
         label: "service p50",
         is_compared: never,
+        nature: Nature::Time,
         of: |report| number(report.latency_ns.service.p50),
         percentile: None,
         show: time,
@@ -81,6 +100,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "service_p99_ns",
         label: "service p99",
         is_compared: never,
+        nature: Nature::Time,
         of: |report| number(report.latency_ns.service.p99),
         percentile: None,
         show: time,
@@ -89,6 +109,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "server_cpu_ns_per_request",
         label: "CPU/request",
         is_compared: always,
+        nature: Nature::Cost,
         of: |report| report.server.as_ref()?.cpu_ns_per_request,
         percentile: None,
         show: time,
@@ -97,6 +118,8 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "context_switches_per_request",
         label: "switches/request",
         is_compared: always,
+        // The smallest counts change by large factors.
+        nature: Nature::Other,
         of: |report| report.server.as_ref()?.context_switches_per_request,
         percentile: None,
         show: |switches| format!("{switches:.3}"),
@@ -105,6 +128,8 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "memory_bytes",
         label: "memory",
         is_compared: always,
+        // Other processes share its pages.
+        nature: Nature::Other,
         // Prefers the value in which shared pages are divided among their users.
         of: |report| {
             let server = report.server.as_ref()?;
@@ -117,6 +142,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "jain",
         label: "Jain's index",
         is_compared: never,
+        nature: Nature::Other,
         of: |report| report.fairness.jain,
         percentile: None,
         show: |jain| format!("{jain:.3}"),
@@ -125,6 +151,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "clients_served",
         label: "clients served",
         is_compared: never,
+        nature: Nature::Other,
         of: |report| Some(report.fairness.served as f64),
         percentile: None,
         show: whole,
@@ -133,6 +160,7 @@ pub(crate) static METRICS: &[Metric] = &[
         name: "errors",
         label: "errors",
         is_compared: never,
+        nature: Nature::Other,
         of: |report| Some(report.errors.values().sum::<u64>() as f64),
         percentile: None,
         show: whole,

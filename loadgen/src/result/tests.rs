@@ -36,6 +36,7 @@ pub(crate) fn example() -> Report {
             requests_per_connection: None,
             protocol: "echo".to_owned(),
             tls: None,
+            sources: Vec::new(),
             size: 64,
             message: None,
             messages: Vec::new(),

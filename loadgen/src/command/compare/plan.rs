@@ -1,15 +1,20 @@
 //! The validated plan of a comparison.
 
+use std::path::PathBuf;
+
 use crate::{
     load::{
         plan::Plan,
-        request::{PlanError, Request},
+        request::{PlanError, Request, fitting_started},
     },
     subject::candidate::{self, Candidate, SelectionError, ServerSelection},
 };
 
 /// The maximum number of rounds. The reports of all rounds are in memory.
 pub(crate) const ROUNDS_MAX: u64 = 1000;
+
+/// The share by which a metric may be worse than the kept one by default.
+pub(crate) const TOLERANCE_DEFAULT: f64 = 0.05;
 
 /// The plan of a comparison.
 #[derive(Clone, Debug)]
@@ -24,6 +29,10 @@ pub(crate) struct ComparePlan {
     pub pin: bool,
     /// The load, the same for each server. It has no targets.
     pub load: Plan,
+    /// The earlier result that the servers are held against.
+    pub against: Option<PathBuf>,
+    /// The share by which a metric may be worse than the kept one.
+    pub tolerance: f64,
 }
 
 /// Why the request of a comparison is invalid.
@@ -43,6 +52,9 @@ pub(crate) enum ComparePlanError {
         /// The names of the servers.
         names: String,
     },
+    /// `--tolerance` without `--against`.
+    #[error("--tolerance is the tolerance of --against FILE: add --against, or remove --tolerance")]
+    ToleranceOfNothing,
     /// Too many rounds.
     #[error("--rounds {0} is too large: the maximum is {ROUNDS_MAX}")]
     TooManyRounds(u64),
@@ -61,6 +73,10 @@ pub(crate) struct CompareRequest {
     pub rounds: u64,
     /// See [`ComparePlan::pin`].
     pub pin: bool,
+    /// See [`ComparePlan::against`].
+    pub against: Option<PathBuf>,
+    /// See [`ComparePlan::tolerance`]. None: [`TOLERANCE_DEFAULT`].
+    pub tolerance: Option<f64>,
 }
 
 impl ComparePlan {
@@ -70,6 +86,7 @@ impl ComparePlan {
     /// When the request is invalid; the error says what to change.
     pub(crate) fn new(request: CompareRequest, cpus: usize) -> Result<Self, ComparePlanError> {
         let load = request.load.plan(cpus)?;
+        fitting_started(&load.connecting.sources)?;
         let candidates = request.servers.candidates()?;
         candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
         let names = || candidates.iter().map(|candidate| candidate.name.clone());
@@ -83,8 +100,18 @@ impl ComparePlan {
         if request.rounds > ROUNDS_MAX {
             return Err(ComparePlanError::TooManyRounds(request.rounds));
         }
-        let rounds = request.rounds as usize;
-        Ok(Self { candidates, baseline, rounds, pin: request.pin, load })
+        if request.tolerance.is_some() && request.against.is_none() {
+            return Err(ComparePlanError::ToleranceOfNothing);
+        }
+        Ok(Self {
+            candidates,
+            baseline,
+            rounds: request.rounds as usize,
+            pin: request.pin,
+            load,
+            against: request.against,
+            tolerance: request.tolerance.unwrap_or(TOLERANCE_DEFAULT),
+        })
     }
 }
 
@@ -102,6 +129,8 @@ mod tests {
             baseline: None,
             rounds: 5,
             pin: false,
+            against: None,
+            tolerance: None,
         };
         change(&mut request);
         ComparePlan::new(request, 2)
@@ -156,5 +185,7 @@ mod tests {
         assert_eq!(unknown.unwrap_err(), ComparePlanError::UnknownBaseline { name: "z".to_owned(), names });
         let rounds = plan(|request| request.rounds = ROUNDS_MAX + 1);
         assert_eq!(rounds.unwrap_err(), ComparePlanError::TooManyRounds(ROUNDS_MAX + 1));
+        let tolerance = plan(|request| request.tolerance = Some(0.1));
+        assert_eq!(tolerance.unwrap_err(), ComparePlanError::ToleranceOfNothing);
     }
 }

@@ -35,7 +35,17 @@ pub(crate) fn subjects(plan: &ComparePlan, records: Vec<Record>) -> Vec<Subject>
     subjects
 }
 
-fn subject(candidate: &Candidate, Record { rounds, failures }: Record) -> Subject {
+fn subject(candidate: &Candidate, record: Record) -> Subject {
+    let (mode, command) = match &candidate.launch {
+        Launch::Own(own) => (Some(own.mode.to_owned()), None),
+        Launch::Command(command) => (None, Some(command.command_line())),
+        Launch::Target(_) => (None, None),
+    };
+    Subject { mode, command, ..of_record(candidate.name.clone(), record) }
+}
+
+/// The results of a server of which only the turns are known.
+pub(super) fn of_record(name: String, Record { rounds, failures }: Record) -> Subject {
     let marks = marks::of_all(rounds.iter().map(|round| (round.round, &round.report)));
     let failure = failure(failures);
     let status = match (&failure, marks.is_empty(), rounds.is_empty()) {
@@ -44,15 +54,10 @@ fn subject(candidate: &Candidate, Record { rounds, failures }: Record) -> Subjec
         (None, true, true) => SubjectStatus::Unmeasured,
         (None, true, false) => SubjectStatus::Ok,
     };
-    let (mode, command) = match &candidate.launch {
-        Launch::Own(own) => (Some(own.mode.to_owned()), None),
-        Launch::Command(command) => (None, Some(command.command_line())),
-        Launch::Target(_) => (None, None),
-    };
     Subject {
-        name: candidate.name.clone(),
-        mode,
-        command,
+        name,
+        mode: None,
+        command: None,
         status,
         verdict: verdicts::of_rounds(rounds.iter().map(|round| (round.round, &round.report))),
         marks,
@@ -116,6 +121,8 @@ mod tests {
             baseline: None,
             rounds: 5,
             pin: false,
+            against: None,
+            tolerance: None,
         };
         ComparePlan::new(request, 2).unwrap()
     }

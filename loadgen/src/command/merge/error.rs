@@ -31,7 +31,7 @@ pub(crate) enum MergeError {
     /// Plans of different loads.
     #[error(
         "these are not parts of one load: {first} has {one}, {second} has {other}; generators of one load may \
-         differ only in their targets, --connections, --threads, --rate, --requests, --connect-rate and --seed"
+         differ only in their targets, --connections, --threads, --rate, --requests, --connect-rate, --source and --seed"
     )]
     PlansDiffer {
         /// The first file.

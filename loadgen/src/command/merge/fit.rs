@@ -1,4 +1,5 @@
-//! The properties that the plans of one load must have in common, and the merged plan.
+//! The properties that the plans of one load must have in common, and the merged plan. `loadgen compare --against` uses the
+//! same properties.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const DURATION_SHARE_MAX: f64 = 0.05;
 /// Describes a property of a plan. It must be the same in all plans of one load.
 type Property = fn(&PlanSummary) -> String;
 
-/// The common properties.
+/// The properties that make two loads the same.
 static PROPERTIES: &[Property] = &[
     |plan| match plan.r#loop {
         Loop::Closed => "a closed loop".to_owned(),
@@ -63,10 +64,25 @@ static PROPERTIES: &[Property] = &[
         None => "no limit of --requests".to_owned(),
         Some(_) => "a limit of --requests".to_owned(),
     },
-    |plan| format!("intervals of {}", seconds(plan.interval_s)),
     |plan| format!("a --timeout of {}", seconds(plan.timeout_s)),
     |plan| format!("a --connect-timeout of {}", seconds(plan.connect_timeout_s)),
 ];
+
+/// A further property of the parts of a sum: intervals of different lengths cannot be added.
+static INTERVAL: Property = |plan| format!("intervals of {}", seconds(plan.interval_s));
+
+/// The properties in which two plans differ, each as both have it. The load of a plan may be a share of a larger one, so the
+/// clients and the rate do not count.
+pub(crate) fn differences(plans: [&PlanSummary; 2]) -> Vec<[String; 2]> {
+    let properties = PROPERTIES.iter().map(|property| plans.map(property));
+    let mut differences: Vec<_> = properties.filter(|[one, other]| one != other).collect();
+    if let [Some(one), Some(other)] = plans.map(|plan| plan.duration_s)
+        && (one - other).abs() > one.max(other) * DURATION_SHARE_MAX
+    {
+        differences.push([one, other].map(|length_s| format!("a --duration of {}", seconds(length_s))));
+    }
+    differences
+}
 
 /// Checks that these are results of one load.
 pub(super) fn check(parts: &[Part]) -> Result<(), MergeError> {
@@ -82,23 +98,16 @@ pub(super) fn check(parts: &[Part]) -> Result<(), MergeError> {
 
 fn check_plans(first: &Part, second: &Part) -> Result<(), MergeError> {
     let plans = [&first.report.plan, &second.report.plan];
-    let error = |[one, other]: [String; 2]| MergeError::PlansDiffer {
-        first: first.name.clone(),
-        one,
-        second: second.name.clone(),
-        other,
-    };
-    if let Some(properties) =
-        PROPERTIES.iter().map(|property| plans.map(property)).find(|[one, other]| one != other)
-    {
-        return Err(error(properties));
+    let interval = Some(plans.map(INTERVAL)).filter(|[one, other]| one != other);
+    match differences(plans).into_iter().next().or(interval) {
+        None => Ok(()),
+        Some([one, other]) => Err(MergeError::PlansDiffer {
+            first: first.name.clone(),
+            one,
+            second: second.name.clone(),
+            other,
+        }),
     }
-    if let [Some(one), Some(other)] = plans.map(|plan| plan.duration_s)
-        && (one - other).abs() > one.max(other) * DURATION_SHARE_MAX
-    {
-        return Err(error([one, other].map(|length_s| format!("a --duration of {}", seconds(length_s)))));
-    }
-    Ok(())
 }
 
 /// The merged plan. The common properties are those of the first plan.
@@ -107,6 +116,7 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
     let first = &parts[0].report.plan;
     PlanSummary {
         targets: united(plans().flat_map(|plan| plan.targets.iter())),
+        sources: united(plans().flat_map(|plan| plan.sources.iter())),
         connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
         threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
         rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
@@ -140,12 +150,12 @@ fn summed_stages(parts: &[Part]) -> Vec<StagePlan> {
     stages
 }
 
-/// Each text once, in its first order.
-fn united<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut united: Vec<String> = Vec::new();
-    for text in texts {
-        if !united.contains(text) {
-            united.push(text.clone());
+/// Each value once, in its first order.
+fn united<'a, T: Clone + PartialEq + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let mut united: Vec<T> = Vec::new();
+    for value in values {
+        if !united.contains(value) {
+            united.push(value.clone());
         }
     }
     united

@@ -5,11 +5,11 @@ use crate::{
     load::{
         plan::Plan,
         rate::Rate,
-        request::{CONNECTIONS_MAX, PlanError, Request, known_port},
+        request::{CONNECTIONS_MAX, PlanError, Request, fitting_sources, fitting_started, known_port},
         schedule::{Arrival, Load, Pace},
     },
     result::sweep::Axis,
-    subject::candidate::{self, Candidate, SelectionError, ServerSelection},
+    subject::candidate::{self, Candidate, Launch, SelectionError, ServerSelection},
 };
 
 /// The highest level of a sweep of rates, in requests per second: [`Rate::MAX`].
@@ -132,6 +132,11 @@ impl SweepPlan {
         let load = at(levels.last())?;
         for target in &request.servers.targets {
             known_port(target)?;
+            fitting_sources(&load.connecting.sources, target)?;
+        }
+        let candidates = request.servers.candidates()?;
+        if candidates.iter().any(|candidate| !matches!(candidate.launch, Launch::Target(_))) {
+            fitting_started(&load.connecting.sources)?;
         }
         let candidates = request.servers.candidates()?;
         candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;

@@ -15,7 +15,7 @@ use crate::{
         timers::Wake,
         tls::TlsClient,
     },
-    load::{exchange::Exchange, limits::SOURCES_MAX, schedule::mix},
+    load::{exchange::Exchange, schedule::mix},
 };
 
 /// The longest wait after the first failure. It doubles with each further one.
@@ -125,9 +125,9 @@ impl Connection {
         Ok(())
     }
 
-    /// The ports of the source address are used up. Takes the next address: a loopback network has several.
+    /// The ports of the source address are used up. Takes the next address, if there is one.
     fn take_next_source<X: Exchange>(&mut self, bench: &Bench<X>) -> bool {
-        let has_next = bench.target(self.target).is_loopback_v4() && u64::from(self.source) + 1 < SOURCES_MAX;
+        let has_next = bench.has_source(self.target, u64::from(self.source) + 1);
         self.source += u8::from(has_next);
         has_next
     }

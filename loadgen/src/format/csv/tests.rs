@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
+    command::compare::against::tests::held,
     judge::verdict,
     result::{
         SloOutcome, comparison, sweep,
@@ -227,4 +228,29 @@ fn the_names_of_the_columns_do_not_change() {
     steal_share retransmissions listen_overflows server_cpu_ns_per_request
     context_switches_per_request memory_bytes full_handshakes resumed_handshakes
     ");
+}
+
+#[test]
+fn a_held_comparison_has_a_row_for_each_metric_and_loses_nothing() {
+    let rows = rows_of(&Document::Comparison(Box::new(held())));
+    let held: Vec<_> =
+        rows.into_iter().filter(|row| ["against", "warning"].contains(&&*row["scope"])).collect();
+    let names = ["server", "status", "metric", "ratio", "change", "regression", "kept", "reason"];
+    insta::assert_snapshot!(cells(&held, &names).join("\n"), @r"
+    a-long-name-of-server,ok,response_p50_ns,1,no difference shown,false,1038335,
+    a-long-name-of-server,ok,response_p99_ns,1,no difference shown,false,3956735,
+    a-long-name-of-server,ok,server_cpu_ns_per_request,1,no difference shown,false,15002,
+    a-long-name-of-server,ok,context_switches_per_request,1,no difference shown,false,0.5,
+    a-long-name-of-server,ok,memory_bytes,1,no difference shown,false,4194304,
+    twin,ok,response_p50_ns,1,no difference shown,false,1038335,
+    twin,ok,response_p99_ns,1,no difference shown,false,3956735,
+    twin,ok,server_cpu_ns_per_request,2,more,true,11251.5,
+    twin,ok,context_switches_per_request,1,no difference shown,false,0.5,
+    twin,ok,memory_bytes,1,no difference shown,false,4194304,
+    starving,marked,,,not compared,false,,kept.json has no server with this name
+    absent,failed,,,not compared,false,,kept.json has no server with this name
+    gone,,,,not measured today,,,
+    ,,,,,,,the machine is not the same
+    ");
+    assert!(held.iter().all(|row| row["tolerance"] == "0.05" && row["kept_file"] == "kept.json"));
 }

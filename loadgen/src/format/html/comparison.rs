@@ -4,7 +4,7 @@ use common::human::{count, duration_ns, plural};
 use maud::{Markup, html};
 
 use super::{
-    curve, figures,
+    against, curve, figures,
     parts::{self, prose},
     plot::{Line, Plot},
 };
@@ -40,6 +40,7 @@ pub(super) fn content(comparison: &Comparison) -> Markup {
         (parts::section("Medians of the rounds", &table(comparison)))
         (parts::section("Latency", &latency(comparison)))
         (parts::section("Differences from the baseline", &differences(comparison)))
+        (against::section(comparison))
         (parts::section("Plan and environment", &plan(comparison)))
     }
 }
@@ -52,6 +53,7 @@ fn verdict(comparison: &Comparison) -> Markup {
             p.meaning { (details) }
             @if let Some(cost) = cost { p { (cost) } }
             @if let Some(trust) = trust { p { (trust) } }
+            (against::conclusion(comparison))
             @if comparison.interrupted { p { "Interrupted: only complete rounds count." } }
             ul.reasons {
                 @for subject in &comparison.subjects { (trouble(subject)) }

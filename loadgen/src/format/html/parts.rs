@@ -1,13 +1,11 @@
 //! Parts that all pages share.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use common::human::{count, duration_ns, failed_ns, plural, words};
 use maud::{Markup, html};
 
 use super::curve;
 use crate::{
-    format::words::{load, machine, message, tls},
+    format::words::{date, load, machine, message, tls},
     result::{CLOSED_LOOP, Environment, FailedTail, Loop, PlanSummary},
 };
 
@@ -111,9 +109,11 @@ pub(super) fn reason(lead: &Markup, message: &str, advice: &str) -> Markup {
 
 /// The plan.
 pub(super) fn plan(plan: &PlanSummary) -> Vec<(&'static str, Option<String>)> {
+    let sources: Vec<_> = plan.sources.iter().map(ToString::to_string).collect();
     vec![
         ("targets", Some(plan.targets.join(", ")).filter(|targets| !targets.is_empty())),
         ("load", Some(load(plan))),
+        ("source addresses", Some(sources.join(", ")).filter(|sources| !sources.is_empty())),
         ("message", Some(message(plan))),
         ("TLS", tls(plan, None)),
         ("warm-up", Some(seconds(plan.warmup_s))),
@@ -157,11 +157,6 @@ pub(super) fn percentile(name: &str, time_ns: Option<u64>, tail: Option<&FailedT
 
 pub(super) fn clients(count: u64) -> String {
     plural(count, "client")
-}
-
-/// A time in UTC, to the second.
-fn date(unix_ms: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }
 
 #[cfg(test)]
@@ -223,10 +218,5 @@ mod tests {
             assert_eq!(percentile(name, time_ns, Some(&tail)), shown);
         }
         assert_eq!(percentile("p99", None, None), "-");
-    }
-
-    #[test]
-    fn a_date_is_in_utc() {
-        assert_eq!(date(1_800_000_000_999), "2027-01-15T08:00:00Z");
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    command::compare::against::tests::held,
     engine::recording,
     result::{
         Calibration, Floor, Interval, Latency, Merged, MergedPart, Pause, Pauses, Report, Requests,
@@ -314,4 +315,21 @@ fn a_comparison_and_a_sweep_mark_failed_requests() {
     let marked = text(&Document::Sweep(Box::new(curves)));
     let part = "</span> longer than this: among the failed requests</li>";
     assert!(marked.matches(part).count() == 1 && !good.contains(part), "{marked}");
+}
+
+#[test]
+fn a_held_comparison_shows_the_change_of_each_metric() {
+    let page = text(&Document::Comparison(Box::new(held())));
+    for part in [
+        "REGRESSION",
+        "worse than in kept.json (tolerance: 5%)",
+        "Held against kept.json",
+        "the machine is not the same",
+        "kept.json has no server with this name",
+        "no difference shown",
+        "2027-01-15T08:00:00Z",
+        "gone",
+    ] {
+        assert!(page.contains(part), "'{part}' is not on the page");
+    }
 }

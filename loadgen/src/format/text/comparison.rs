@@ -1,5 +1,6 @@
 //! A comparison as text: the conclusion, a row for each server, and the differences from the baseline.
 
+mod against;
 pub(crate) mod differences;
 pub(crate) mod servers;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::{
 pub(super) fn write(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
     let conclusion = conclude(comparison);
     write_conclusion(&conclusion, out)?;
+    against::write_conclusion(comparison, out)?;
     write_setup(comparison, out)?;
     let rows: Vec<_> = comparison.subjects.iter().map(|subject| (subject.name.as_str(), subject)).collect();
     write_rows(COLUMNS, &rows, out)?;
@@ -45,13 +47,15 @@ pub(super) fn write(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
     }
     write_doubts(comparison, out)?;
     differences::write(comparison, out)?;
+    against::write(comparison, out)?;
     for note in &comparison.notes {
         writeln!(out)?;
         line(out, "note", note)?;
     }
     let status = page::status(conclusion.status);
     let Conclusion { claim, details, counts, .. } = conclusion;
-    last_line(out, &[details, claim, counts].map(|text| format!("{status}: {text}")))
+    last_line(out, &[details, claim, counts].map(|text| format!("{status}: {text}")))?;
+    against::write_claim(comparison, out)
 }
 
 fn write_conclusion(conclusion: &Conclusion, out: &mut Page) -> io::Result<()> {

@@ -120,6 +120,7 @@ const BAD_CELLS: &[&str] = &[
     "MARKED",
     "FAILED",
     "MISSED",
+    "REGRESSION",
     "misses",
     "ERRORS",
     "STARVES",
@@ -142,7 +143,7 @@ pub(super) fn status_style(status: Status) -> Style {
 
 fn label_style(label: &str) -> Style {
     match label {
-        "SUSPECT" => ODD,
+        "SUSPECT" | "WARNING" => ODD,
         "INVALID" | "FAILED" | "MARKED" | "SLO MISSED" => BAD,
         _ => Style::new(),
     }

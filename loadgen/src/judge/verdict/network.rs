@@ -99,7 +99,7 @@ pub(super) fn local_ports(report: &Report) -> Option<Finding> {
         value: failures as f64,
         bound: 0.0,
         message: format!("{} failed because no local port was free", plural(failures, "connection")),
-        advice: "widen net.ipv4.ip_local_port_range, use more targets, or fewer new connections (-c, \
+        advice: "widen net.ipv4.ip_local_port_range, use more targets or more addresses (--source), or fewer new connections (-c, \
                  --requests-per-connection)",
     })
 }

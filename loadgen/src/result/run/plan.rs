@@ -1,5 +1,7 @@
 //! The plan of a run, as its result states it.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::TlsSummary;
@@ -52,6 +54,9 @@ pub(crate) struct PlanSummary {
     /// The number of replies after which a client reconnects.
     #[serde(default)]
     pub requests_per_connection: Option<u64>,
+    /// The local addresses that the clients connect from, in turn. Empty: the kernel chooses.
+    #[serde(default)]
+    pub sources: Vec<IpAddr>,
     /// The protocol.
     #[serde(default = "echo")]
     pub protocol: String,
@@ -170,6 +175,7 @@ impl PlanSummary {
             think_s: think.map(|think| think.as_secs_f64()),
             connect_rate_per_s: plan.connecting.rate_per_s,
             requests_per_connection: plan.connecting.requests_per_connection,
+            sources: plan.connecting.sources.clone(),
             tls: plan.tls.as_ref().map(TlsSummary::of),
             protocol: plan.dialogue.protocol.to_owned(),
             size: plan.dialogue.size(),

@@ -3,6 +3,7 @@
 use crate::behaviour::Group;
 
 mod addresses;
+mod against;
 mod command_line;
 mod compare;
 mod csv;
@@ -18,6 +19,7 @@ mod metrics;
 mod output;
 mod pauses;
 mod slo;
+mod sources;
 mod stages;
 mod stall;
 mod start_at;
@@ -51,8 +53,10 @@ pub(crate) fn groups() -> Vec<Group> {
         terminal::group(),
         tls::group(),
         compare::group(),
+        against::group(),
         sweep::group(),
         addresses::group(),
+        sources::group(),
         command_line::group(),
         verdict::group(),
     ]

@@ -95,7 +95,12 @@ pub(crate) fn barred_by(subject: &Subject) -> Option<&str> {
 
 /// The 95% interval of a ratio.
 pub(crate) fn interval(ratio: &Ratio) -> String {
-    match (ratio.low, ratio.high) {
+    interval_of(ratio.low, ratio.high)
+}
+
+/// An interval between two ratios.
+pub(crate) fn interval_of(low: Option<f64>, high: Option<f64>) -> String {
+    match (low, high) {
         (Some(low), Some(high)) => format!("{} – {}", factor(low), factor(high)),
         _ => "-".to_owned(),
     }

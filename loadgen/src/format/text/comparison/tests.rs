@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    command::compare::against::tests::held,
     format::{
         screen::{Screen, width},
         text,
@@ -265,6 +266,54 @@ fn rounds_that_are_not_valid_are_counted_and_their_reasons_printed() {
 fn no_line_is_longer_than_the_screen() {
     for columns in 60..=130 {
         let text = text(&doubtful(), columns);
+        assert!(text.lines().all(|line| width(line) <= columns), "{columns}:\n{text}");
+    }
+}
+
+#[test]
+fn servers_that_are_held_against_an_earlier_result_have_a_table_of_their_own() {
+    let text = text(&held(), 120);
+    let parts: Vec<_> = text.split("\n\n").collect();
+    let conclusion = parts[0].lines().skip_while(|line| !line.starts_with("against")).take(4);
+    let table = parts.iter().find(|part| part.starts_with("held against")).unwrap();
+    let shown = [&conclusion.collect::<Vec<_>>().join("\n"), *table, parts[parts.len() - 1]].join("\n\n");
+    insta::assert_snapshot!(shown, @r"
+    against    REGRESSION: worse than in kept.json (tolerance: 5%)
+               twin: CPU/request +100.0%
+               starving: kept.json has no server with this name
+               absent: kept.json has no server with this name
+
+    held against kept.json:
+                        ratio   95% interval  change                  today      kept
+    ─────────────────────────────────────────────────────────────────────────────────
+    a-long-name-of-server
+      response p50      1.000  1.000 – 1.000  no difference shown   1.04 ms   1.04 ms
+      response p99      1.000  1.000 – 1.000  no difference shown   3.96 ms   3.96 ms
+      CPU/request       1.000  1.000 – 1.000  no difference shown   15.0 µs   15.0 µs
+      switches/request  1.000  1.000 – 1.000  no difference shown     0.500     0.500
+      memory            1.000  1.000 – 1.000  no difference shown  4.00 MiB  4.00 MiB
+    twin
+      response p50      1.000  1.000 – 1.000  no difference shown   1.04 ms   1.04 ms
+      response p99      1.000  1.000 – 1.000  no difference shown   3.96 ms   3.96 ms
+      CPU/request       2.000  2.000 – 2.000  REGRESSION: more      22.5 µs   11.3 µs
+      switches/request  1.000  1.000 – 1.000  no difference shown     0.500     0.500
+      memory            1.000  1.000 – 1.000  no difference shown  4.00 MiB  4.00 MiB
+    kept       2027-01-15T08:00:00Z: a-long-name-of-server in 3 rounds, twin in 3 rounds
+               loadgen compare
+               a-long-name-of-server: serve {port}
+               twin: serve {port}
+               kept, and not measured today: gone
+               a regression is an interval wholly beyond the tolerance of 5%, of the response times, the
+               CPU per request or, in a closed loop, the replies per second
+               starving: kept.json has no server with this name
+               absent: kept.json has no server with this name
+    WARNING    the machine is not the same
+
+    verdict    SUSPECT: no detectable difference from a-long-name-of-server
+    against    REGRESSION: worse than in kept.json (tolerance: 5%)
+    ");
+    for columns in 60..=130 {
+        let text = super::tests::text(&held(), columns);
         assert!(text.lines().all(|line| width(line) <= columns), "{columns}:\n{text}");
     }
 }

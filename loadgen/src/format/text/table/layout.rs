@@ -1,5 +1,7 @@
 //! The layout of a table on a screen: the widths of its columns, and its parts.
 
+use common::human::words;
+
 use super::{GAP, Table};
 use crate::format::screen::width;
 
@@ -63,7 +65,8 @@ impl Table {
 
     /// The width of the longest word of a column.
     fn least_width(&self, column: usize) -> usize {
-        let words = self.cells(column).flat_map(|cell| cell.split(' ')).map(width);
+        // A number and its unit are one word.
+        let words = self.cells(column).flat_map(words).map(|word| width(&word));
         words.max().unwrap_or(0).max(self.head_width(column))
     }
 
