@@ -3,6 +3,7 @@
 pub(crate) mod limits;
 pub(crate) mod message;
 pub(crate) mod plan;
+pub(crate) mod protocol;
 pub(crate) mod rate;
 pub(crate) mod request;
 pub(crate) mod schedule;
