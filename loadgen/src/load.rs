@@ -8,3 +8,4 @@ pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod slo;
 pub(crate) mod start_at;
+pub(crate) mod template;
