@@ -2,8 +2,10 @@
 
 pub(crate) mod limits;
 pub(crate) mod message;
+pub(crate) mod mix;
 pub(crate) mod plan;
 pub(crate) mod rate;
+pub(crate) mod recorded;
 pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod slo;
