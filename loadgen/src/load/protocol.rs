@@ -221,3 +221,55 @@ protocols! {
     memcached: Memcached,
     http: Http,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct RequestOf<'a>(&'a Template);
+
+    impl ProtocolVisitor for RequestOf<'_> {
+        type Output = Result<Template, String>;
+
+        fn visit<P: Protocol>(self, protocol: P) -> Self::Output {
+            protocol.request(self.0)
+        }
+    }
+
+    fn settings() -> Framing {
+        Framing { host: "h".to_owned(), ..Framing::default() }
+    }
+
+    #[test]
+    fn each_protocol_makes_its_request() {
+        let text = Template::literal("GET /");
+        let of_fixed = Framing { reply_size: Some(1), ..settings() };
+        for (name, request) in [
+            ("echo", &b"GET /"[..]),
+            ("line", b"GET /\n"),
+            ("length", b"\0\0\0\x05GET /"),
+            ("fixed", b"GET /"),
+            ("resp", b"*2\r\n$3\r\nGET\r\n$1\r\n/\r\n"),
+            ("memcached", b"GET /\r\n"),
+            ("http", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ] {
+            let row = row(name);
+            let settings = if name == "fixed" { of_fixed.clone() } else { settings() };
+            let made = row.make(&settings).unwrap().accept(RequestOf(&text)).unwrap();
+            assert_eq!(made.as_literal(), Some(request), "{name}");
+            assert!((10..80).contains(&row.summary.len()), "{row:?}");
+            assert!(row.expect.parse::<crate::load::expect::Expect>().is_ok(), "{row:?}");
+            assert!(Template::parse(row.example).is_ok(), "{row:?}");
+        }
+        assert_eq!(PROTOCOLS.len(), 7);
+    }
+
+    #[test]
+    fn a_setting_of_another_protocol_is_refused() {
+        let framing = Framing { delimiter: Some("x".to_owned()), ..settings() };
+        let error = row("resp").make(&framing).unwrap_err();
+        assert_eq!(error, "--delimiter is a setting of --protocol line: remove it, or use that protocol");
+        assert!(row("line").make(&framing).is_ok());
+        assert!(row("fixed").make(&settings()).unwrap_err().contains("--reply-size"));
+    }
+}

@@ -12,7 +12,7 @@ const DELIMITER_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     /// Finds the delimiter of 1 to [`DELIMITER_MAX`] bytes.
-    delimiter: Finder<'static>,
+    delimiter: Box<Finder<'static>>,
 }
 
 /// The last bytes of an incomplete reply, which may be the begin of a delimiter.
@@ -35,7 +35,7 @@ impl Line {
                 delimiter.len()
             ));
         }
-        Ok(Self { delimiter: Finder::new(delimiter).into_owned() })
+        Ok(Self { delimiter: Box::new(Finder::new(delimiter).into_owned()) })
     }
 
     /// The end of a delimiter that begins before this piece.
@@ -51,7 +51,7 @@ impl Line {
 
 impl Default for Line {
     fn default() -> Self {
-        Self { delimiter: Finder::new(b"\n") }
+        Self { delimiter: Box::new(Finder::new(b"\n")) }
     }
 }
 

@@ -8,8 +8,8 @@ use std::io::Write;
 
 use memchr::memchr2;
 
-use self::state::{Aggregate, Count, Step};
 pub(crate) use self::state::Reading;
+use self::state::{Aggregate, Count, Step};
 use super::{Asked, End, Framing, Malformed, Progress, Protocol, Status};
 use crate::load::template::Template;
 

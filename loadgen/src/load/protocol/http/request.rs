@@ -20,14 +20,15 @@ pub(super) fn request(host: &str, text: &Template) -> Result<Template, String> {
         return Ok(text.clone());
     }
     let method = check_first_line(line.strip_suffix(b"\r").unwrap_or(&line))?;
-    let mut parts = vec![without_return(first)?, Template::literal(format!(" HTTP/1.1\r\n"))];
+    let mut parts = vec![without_return(first)?, Template::literal(" HTTP/1.1\r\n")];
     let (headers, body) = split_head(rest)?;
     if !headers.has("host") {
         parts.push(Template::literal(format!("Host: {host}\r\n")));
     }
+    let has_length = headers.has("content-length") || headers.has("transfer-encoding");
     parts.extend(headers.lines);
     let has_body = !expanded(&body).is_empty() || matches!(method.as_str(), "POST" | "PUT" | "PATCH");
-    if has_body && !headers.names.iter().any(|name| name == "content-length" || name == "transfer-encoding") {
+    if has_body && !has_length {
         parts.push(Template::sized(
             |length, out| {
                 write!(out, "Content-Length: {length}\r\n\r\n").expect("a vector takes every write");

@@ -1,7 +1,7 @@
 //! What is known of an incomplete RESP value: a step, and a level for each aggregate around it.
 
 /// The greatest number of aggregates around a value. Redis itself nests at most 8 or so.
-pub(crate) const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
 
 /// What is known of an incomplete reply. It has a fixed size and owns no memory.
 #[derive(Debug, Default)]

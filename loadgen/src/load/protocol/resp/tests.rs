@@ -1,8 +1,8 @@
 use super::{
     super::chunking::{each_chunking, replies},
+    state::DEPTH_MAX,
     *,
 };
-use super::state::DEPTH_MAX;
 use crate::load::template::At;
 
 const OK: Status = Status::Plain;
