@@ -197,7 +197,7 @@ impl At {
 /// Maps a uniform number to a uniform number below `count` (Lemire 2019, without the rejection).
 #[inline]
 fn below(draw: u64, count: u64) -> u64 {
-    (u128::from(draw) * u128::from(count) >> 64) as u64
+    ((u128::from(draw) * u128::from(count)) >> 64) as u64
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::super::{ByteOrder, Status};
+use super::super::{Status, length::ByteOrder};
 
 /// A reply and its status.
 pub(super) type Reply = (Vec<u8>, Status);
