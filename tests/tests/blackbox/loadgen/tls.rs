@@ -101,7 +101,7 @@ fn every_byte_is_verified_and_each_connection_has_its_handshake() {
         assert!(text.stdout.contains(part), "{part}: {text}");
     }
     for (format, part) in [("csv", ",handshake_p50_ns,"), ("html", "TLS handshake")] {
-        let finished = scene.load(proxy.address(), "-c 3 -n 30 -w 0s --format").args([format]).finish();
+        let finished = scene.load(proxy.address(), "-c 3 -n 30 -w 0s").args(["--format", format]).finish();
         assert!(finished.stdout.contains(part), "{finished}");
     }
 }
@@ -243,8 +243,8 @@ fn expect_mutual_tls(scene: &Scene, address: &common::Address, alert: &str) {
     let report = shown(&own).any_report();
     report.expect_replies_verified();
     assert!(report.at("plan.tls.client_certificate").as_str().unwrap().ends_with("client.pem"));
-    let foreign = Authority::new("Nobody").issue_to_client("stranger");
-    expect_refusal(&shown(&foreign).finish(), &[]);
+    let nobody = Authority::new("Nobody");
+    expect_refusal(&shown(&nobody.issue_to_client("stranger")).finish(), &[]);
 }
 
 fn servers_without_tls_are_named() {
@@ -288,17 +288,18 @@ fn files_are_checked_before_the_load() {
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let (certificate, key, wrong_key) = (path(&one.certificate), path(&one.key), path(&other.key));
     let (empty, missing) = (path(&empty), path(&authority.path("missing.pem")));
-    for (args, problem) in [
-        (vec!["--tls-ca", &empty], "no certificate in PEM format is in it"),
-        (vec!["--tls-ca", &key], "no certificate in PEM format is in it"),
-        (vec!["--tls-ca", &missing], "it cannot be read: No such file"),
-        (vec!["--tls-cert", &certificate, "--tls-key", &empty], "no private key in PEM format is in it"),
-        (vec!["--tls-cert", &empty, "--tls-key", &key], "no certificate in PEM format is in it"),
-        (vec!["--tls-cert", &certificate, "--tls-key", &wrong_key], "does not belong to the certificate in"),
+    let files = |certificate, key| vec!["--tls-cert", certificate, "--tls-key", key];
+    for (args, flag, problem) in [
+        (vec!["--tls-ca", &empty], "--tls-ca", "no certificate in PEM format is in it"),
+        (vec!["--tls-ca", &key], "--tls-ca", "no certificate in PEM format is in it"),
+        (vec!["--tls-ca", &missing], "--tls-ca", "it cannot be read: No such file"),
+        (files(&certificate, &empty), "--tls-key", "no private key in PEM format is in it"),
+        (files(&empty, &key), "--tls-cert", "no certificate in PEM format is in it"),
+        (files(&certificate, &wrong_key), "--tls-key", "does not belong to the certificate in"),
     ] {
         // Nothing listens there: the files are read first.
-        let finished = Loadgen::new(&["run", "127.0.0.1:1", "--tls"]).args(args.iter().copied()).finish();
-        finished.expect_code(2).expect_stderr(&[args[args.len() - 2], problem]);
+        let finished = Loadgen::new(&["run", "127.0.0.1:1", "--tls"]).args(args).finish();
+        finished.expect_code(2).expect_stderr(&[flag, problem]);
     }
 }
 
@@ -358,22 +359,22 @@ fn a_sweep_and_a_comparison_use_tls() {
     let finished = Loadgen::new(&sweep).args(["--tls", "--tls-ca", ca, "--format", "json"]).finish();
     let sweep: serde_json::Value =
         serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{finished}"));
-    let report = &sweep["subjects"][0]["points"][0]["report"];
+    let report = &sweep["subjects"][0]["points"][0];
     assert_eq!(report["tls"]["full_handshakes"], 2, "{finished}");
 }
 
 fn merged_results_keep_their_handshakes() {
     let scene = Scene::new();
     let proxy = TlsPeer::default().start(&scene.certificate, scene.server.address());
-    let files: Vec<_> = ["1", "2"]
-        .iter()
-        .map(|seed| {
-            let file = scene.authority.path(&format!("{seed}.json"));
-            let args = format!("-c 3 -d 300ms -w 0s --seed {seed} -o {}", file.display());
-            scene.load(proxy.address(), &args).finish().expect_report();
-            file.to_str().unwrap().to_owned()
-        })
-        .collect();
+    let parts = ["1", "2"].map(|seed| {
+        let file = scene.authority.path(&format!("{seed}.json"));
+        let args = format!("-c 3 -d 3s -w 0s --seed {seed} -o {}", file.display());
+        (scene.load(proxy.address(), &args).start(), file.to_str().unwrap().to_owned())
+    });
+    let files = parts.map(|(running, file)| {
+        running.finish().expect_report();
+        file
+    });
     let merged = Loadgen::new(&["merge", &files[0], &files[1]]).any_report();
     assert_eq!(handshakes(&merged), (6, 0));
     assert_eq!(merged.at("tls.version"), "TLS 1.3");
