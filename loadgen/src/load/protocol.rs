@@ -2,8 +2,6 @@
 //!
 //! A protocol is one file, and one row in the table at the end of this module.
 
-#[cfg(test)]
-mod chunking;
 mod framing;
 
 use std::fmt;
@@ -221,6 +219,9 @@ protocols! {
     memcached: Memcached,
     http: Http,
 }
+
+#[cfg(test)]
+mod chunking;
 
 #[cfg(test)]
 mod tests {

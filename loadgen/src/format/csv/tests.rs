@@ -226,7 +226,8 @@ fn the_names_of_the_columns_do_not_change() {
     longest_silence_ns longest_stall_ns effective_concurrency service_concurrency
     generator_cpu_ns_per_request generator_busiest_thread_share generator_idle_share_min generator_cpu_wait_share_max
     steal_share retransmissions listen_overflows server_cpu_ns_per_request
-    context_switches_per_request memory_bytes full_handshakes resumed_handshakes
+    context_switches_per_request memory_bytes stage kind
+    aborted_by recovered_after_ns full_handshakes resumed_handshakes
     ");
 }
 

@@ -3,8 +3,6 @@
 mod chunked;
 mod head;
 mod request;
-#[cfg(test)]
-mod tests;
 
 use self::{
     chunked::Chunked,
@@ -145,3 +143,6 @@ impl Reading {
         Progress::Complete(End { length, status: Status::Http(self.status), closes: self.closes })
     }
 }
+
+#[cfg(test)]
+mod tests;

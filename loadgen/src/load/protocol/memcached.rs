@@ -1,8 +1,6 @@
 //! memcached's text protocol, as its `doc/protocol.txt` specifies it, with the meta commands.
 
 mod request;
-#[cfg(test)]
-mod tests;
 
 use memchr::memchr;
 
@@ -172,7 +170,8 @@ fn parse(line: &[u8], state: State) -> Result<Line, &'static str> {
         first,
         b"STORED" | b"NOT_STORED" | b"EXISTS" | b"NOT_FOUND" | b"DELETED" | b"TOUCHED" | b"OK" | b"VERSION"
             | b"HD" | b"NF" | b"NS" | b"EX" | b"ME" | b"MN" | b"RESET"
-            // slabs reassign, lru_crawler
+            // slabs reassign, lru_crawler, cache_memlimit
+            | b"NOTSTARTED" | b"MEMLIMIT_TOO_SMALL" | b"MEMLIMIT_ADJUST_FAILED"
             | b"BUSY" | b"BADCLASS" | b"NOSPARE" | b"NOTFULL" | b"UNSAFE" | b"SAME"
     );
     // incr, decr
@@ -187,3 +186,6 @@ fn block(length: Option<&[u8]>) -> Result<u64, &'static str> {
         length.and_then(|word| std::str::from_utf8(word).ok()).and_then(|word| word.parse::<u32>().ok());
     length.map(|length| u64::from(length) + 2).ok_or("the length of a data block in decimal digits")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,6 @@
 //! Redis: RESP2 and RESP3, as <https://github.com/redis/redis-specifications> specifies them.
 
 mod state;
-#[cfg(test)]
-mod tests;
 
 use std::io::Write;
 
@@ -205,3 +203,6 @@ fn counted(reading: &mut Reading, kind: u8, count: Count) -> Result<Value, &'sta
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
