@@ -448,11 +448,11 @@ impl<X: Exchange> Bench<X> {
         self.log = log;
     }
 
-    /// A request has ended, by its reply or without one.
+    /// A request has ended, by its reply or without one. Without a log, this costs one branch.
     #[inline]
-    pub(crate) fn log(&mut self, ended: EndedRequest) {
+    pub(crate) fn log(&mut self, ended: impl FnOnce() -> EndedRequest) {
         if self.log.is_some() {
-            self.append_to_log(&ended);
+            self.append_to_log(&ended());
         }
     }
 

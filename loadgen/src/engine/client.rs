@@ -209,7 +209,7 @@ impl<X: Exchange> Client<X> {
         for number in outstanding {
             let failure = if number == self.requests.oldest() { first } else { others };
             let lost = self.requests.lost(number);
-            bench.log(lost.ended(self.number, number, Ending::Failed(failure)));
+            bench.log(|| lost.ended(self.number, number, Ending::Failed(failure)));
             self.missed += u64::from(bench.request_failed(failure, lost));
             self.schedule.ended(bench.now_ns());
         }
@@ -221,7 +221,7 @@ impl<X: Exchange> Client<X> {
     fn cut_off(&mut self, bench: &mut Bench<X>) {
         for number in self.requests.oldest()..self.requests.begun() {
             let lost = self.requests.lost(number);
-            bench.log(lost.ended(self.number, number, Ending::CutOff));
+            bench.log(|| lost.ended(self.number, number, Ending::CutOff));
             self.missed += u64::from(bench.request_cut_off(lost));
         }
         self.requests.forget();

@@ -17,8 +17,7 @@ use crate::engine::failure::Failure;
 
 /// The number of entries of a full batch. It takes 160 KiB.
 const BATCH_ENTRIES: usize = 4096;
-/// The number of batches of all threads together, if they have fewer than 64 threads: 40 MiB, or a second of a million requests
-/// per second.
+/// The most batches of all threads together, with up to 64 threads: 40 MiB, or a million requests.
 const BATCHES: usize = 256;
 /// The bounds of the number of batches of one thread.
 const BATCHES_OF_THREAD: RangeInclusive<usize> = 4..=64;

@@ -1,6 +1,6 @@
 //! The lines of a request log: CSV with a header, and a comment at the end if lines are missing.
 
-use std::io::{self, Write};
+use std::io;
 
 use crate::{
     engine::request_log::{Ending, Entry},

@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn constant_arrivals_do_not_drift() {
         let load = Load::Open { rate: Rate::per_second(3), arrival: Arrival::Constant };
-        assert_eq!(one_second(load, 2, 0), [0, 333_333_333, 666_666_666]);
+        assert_eq!(one_second(load.clone(), 2, 0), [0, 333_333_333, 666_666_666]);
         let mut schedule = Schedule::new(&load, Place { client: 1, clients: 2, pipeline: 1, seed: 0 }, 5);
         for _ in 0..3_000_000 {
             schedule.pop();

@@ -99,8 +99,11 @@ impl<X: Exchange> Client<X> {
         }
         let reply = self.requests.reply_completed(end.length, now_ns);
         self.connection.replied();
-        let ending = if end.is_expected { Ending::Replied } else { Ending::Failed(Failure::Unexpected) };
-        bench.log(reply.ended(awaited.client, awaited.request, ending));
+        bench.log(|| {
+            let ending =
+                if end.is_expected { Ending::Replied } else { Ending::Failed(Failure::Unexpected) };
+            reply.ended(awaited.client, awaited.request, ending)
+        });
         if end.is_expected {
             let counted = bench.reply_verified(&reply);
             self.replies_in_window += u64::from(counted.as_reply_in_window);

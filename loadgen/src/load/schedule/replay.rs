@@ -206,7 +206,7 @@ mod tests {
             (4, 2, 3, vec![3, 1]),
             (7, 1, 3, vec![7]),
             (2, 3, 5, vec![1, 1, 0]),
-            (1_000_003, 4, 10, vec![300_002, 300_001, 200_000, 200_000]),
+            (1_000_003, 4, 10, vec![300_001, 300_001, 200_001, 200_000]),
         ] {
             let times = ReplayTimes::new(0..requests, Speed::ONE);
             let shares: Vec<_> = (0..threads).map(|first| times.share(first, threads, clients)).collect();
