@@ -23,7 +23,7 @@ use common::{
     generate::Generate,
     http,
     manual::{self, Example, Manual, Manuals},
-    units::parse_positive_duration,
+    units::{parse_positive_count, parse_positive_duration},
     usage,
 };
 use server::mode::Mode;
@@ -35,13 +35,14 @@ use self::{
     sweep::SweepArgs,
 };
 use crate::{
-    command::{delivery::DeliveryRequest, exit::FailOn, sweep::levels::Levels},
+    command::{delivery::DeliveryRequest, exit::FailOn, request_log::LogRequest, sweep::levels::Levels},
     format::{FORMATS, Format, format},
     load::{
         abort::AbortOn,
         plan::{Against, OwnServerPlan},
         rate::Rate,
         request::{PlanError, Request},
+        schedule::replay::Speed,
         start_at,
     },
 };
@@ -188,6 +189,7 @@ pub fn command() -> clap::Command {
         TypeId::of::<f64>(),
         TypeId::of::<Rate>(),
         TypeId::of::<Levels>(),
+        TypeId::of::<Speed>(),
     ];
     let command = Args::command().name(manual::program_name(NAME));
     manual::attach(usage::take_signs(command, NUMBERS), MANUALS)
@@ -216,6 +218,10 @@ pub(crate) enum Command {
     Guard,
 }
 
+/// The flags that set what a replay takes from its file.
+const REPLAY_EXCLUDES: [&str; 8] =
+    ["rate", "stages", "arrival", "think", "duration", "requests", "warmup", "messages_order"];
+
 /// The arguments of `loadgen run`.
 #[derive(clap::Args)]
 #[command(mut_args(without_targets))]
@@ -243,6 +249,13 @@ pub(crate) struct RunArgs {
     /// Start the load at this time, with all clients connected: 2026-11-24T12:00:00Z (UTC), or @SECONDS since 1970
     #[arg(long, help_heading = "Load", value_name = "TIME", value_parser = start_at::parse)]
     start_at: Option<SystemTime>,
+
+    /// Send the requests of --messages once, each at its time ("at_s" in the file), in an open loop without a warm-up
+    #[arg(long, help_heading = "Load", requires = "messages", conflicts_with_all = REPLAY_EXCLUDES)]
+    replay: bool,
+    /// Speed of --replay: 2 is twice as fast as recorded
+    #[arg(long, help_heading = "Load", value_name = "FACTOR", requires = "replay", default_value = "1")]
+    replay_speed: Speed,
 
     /// First put the same load on an echo inside the generator, and report the part of each percentile that the generator
     /// and the kernel cause. This doubles the duration
@@ -274,6 +287,14 @@ pub(crate) struct RunArgs {
     /// The output of the histograms.
     #[command(flatten)]
     pub hdr: HdrArgs,
+    /// Write a line of CSV for each request to this file during the run: when it was due, written and ended, its client, number
+    /// and kind, and its outcome
+    #[arg(long, help_heading = "Output", value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Maximum number of lines of --log
+    #[arg(long, help_heading = "Output", value_name = "N", requires = "log", default_value = "10m",
+          value_parser = parse_positive_count)]
+    log_limit: u64,
 }
 
 /// The output of a report.
@@ -343,7 +364,12 @@ impl RunArgs {
     /// The delivery of the report.
     pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
         let hdr = self.hdr.prefix.as_deref();
-        DeliveryRequest { hdr, is_quiet: self.quiet, ..self.output.delivery() }
+        DeliveryRequest { hdr, log: self.log.as_deref(), is_quiet: self.quiet, ..self.output.delivery() }
+    }
+
+    /// The request log.
+    pub(crate) fn log(&self) -> Option<LogRequest<'_>> {
+        Some(LogRequest { path: self.log.as_deref()?, lines_max: self.log_limit })
     }
 
     /// The run as requested.
@@ -366,6 +392,7 @@ impl RunArgs {
         request.measuring.calibrate = self.calibrate;
         request.measuring.abort_on = self.abort_on.clone();
         request.stages = self.stages.stages.clone();
+        request.replay = self.replay.then_some(self.replay_speed);
         Ok(request)
     }
 }

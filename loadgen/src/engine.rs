@@ -14,6 +14,7 @@ pub(crate) mod pauses;
 mod poller;
 pub(crate) mod probes;
 pub(crate) mod recording;
+pub(crate) mod request_log;
 pub(crate) mod slice;
 pub(crate) mod socket;
 pub(crate) mod sources;

@@ -133,6 +133,7 @@ impl LoadArgs {
             stages: None,
             arrival: self.arrival,
             think: self.think,
+            replay: None,
             pipeline: self.pipeline,
             seed: self.seed,
             dialogue: self.dialogue.request(&against)?,

@@ -17,7 +17,7 @@ use self::{
     silence::Silence,
 };
 use crate::{
-    engine::{bench::Bench, failure::Failure, socket, timers::Wake, tls::TlsClient},
+    engine::{bench::Bench, failure::Failure, request_log::Ending, socket, timers::Wake, tls::TlsClient},
     load::{exchange::Exchange, schedule::Schedule},
 };
 
@@ -218,6 +218,7 @@ impl<X: Exchange> Client<X> {
             let failure = if number == self.requests.oldest() { first } else { others };
             let kind = bench.wire().exchange().kind(self.number, number);
             let lost = self.requests.lost(number, kind);
+            bench.log(|| lost.ended(self.number, number, Ending::Failed(failure)));
             self.missed += u64::from(bench.request_failed(failure, lost));
             self.schedule.ended(bench.now_ns());
         }
@@ -230,6 +231,7 @@ impl<X: Exchange> Client<X> {
         for number in self.requests.oldest()..self.requests.begun() {
             let kind = bench.wire().exchange().kind(self.number, number);
             let lost = self.requests.lost(number, kind);
+            bench.log(|| lost.ended(self.number, number, Ending::CutOff));
             self.missed += u64::from(bench.request_cut_off(lost));
         }
         self.requests.forget();

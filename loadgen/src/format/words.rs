@@ -60,6 +60,7 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
     };
     let stages: Vec<_> = plan.stages.iter().map(|stage| stage.stage.as_str()).collect();
     let mut parts = vec![match (plan.rate_per_s, plan.arrival) {
+        _ if plan.replay_speed.is_some() => replay(plan),
         (Some(per_s), _) if !stages.is_empty() => {
             let (stages, mean) = (stages.join(", "), rate(per_s));
             format!("open loop in stages ({stages}), {mean}/s on average, {}", arrivals(plan))
@@ -147,6 +148,16 @@ pub(crate) fn recovery(recovery: &Recovery) -> String {
         "{outcome} (recovered: no later interval has a p99 over {bound}; in the first stage with a rate, it was {usual} in \
          the median)"
     )
+}
+
+/// The load of a replay.
+fn replay(plan: &PlanSummary) -> String {
+    let times = match plan.replay_speed {
+        None | Some(1.0) => "at its recorded times".to_owned(),
+        Some(speed) => format!("at {speed} times its recorded speed"),
+    };
+    let on_average = plan.rate_per_s.map_or(String::new(), |per_s| format!(", {}/s on average", rate(per_s)));
+    format!("open loop, the file {times}{on_average}")
 }
 
 /// The message that the clients send, and the reply that they expect.

@@ -119,7 +119,13 @@ pub(crate) struct Measuring {
 }
 
 impl Plan {
-    /// The open loop's requests per second; None in a closed loop. With stages, it is the mean over the window.
+    /// Whether requests are due at times that do not depend on the server.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        !matches!(self.load, Load::Closed { .. })
+    }
+
+    /// The open loop's requests per second; None in a closed loop, and in a replay whose requests are all due at once. With
+    /// stages, it is the mean over the window.
     pub(crate) fn rate_per_s(&self) -> Option<f64> {
         self.mean_rate_per_s(nanoseconds(self.timing.duration.unwrap_or_default()))
     }
@@ -129,6 +135,7 @@ impl Plan {
         match &self.load {
             Load::Open { pace: Pace::Constant(rate), .. } => Some(rate.per_s()),
             Load::Open { pace: Pace::Stages(course), .. } => Some(course.mean_per_s(0, elapsed_ns)),
+            Load::Replay(times) => times.rate_per_s(),
             Load::Closed { .. } => None,
         }
     }

@@ -6,6 +6,7 @@
 mod constant;
 pub(crate) mod course;
 mod poisson;
+pub(crate) mod replay;
 mod staged;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use self::{
     constant::Constant,
     course::Course,
     poisson::Poisson,
+    replay::{Replay, ReplayTimes},
     staged::{Staged, StagedPoisson},
 };
 use crate::load::rate::Rate;
@@ -57,6 +59,8 @@ pub(crate) enum Load {
         /// The distribution of the due times.
         arrival: Arrival,
     },
+    /// Requests are due at recorded times, which do not depend on the server either.
+    Replay(Arc<ReplayTimes>),
 }
 
 /// The next requests of one client. Due times are nanoseconds on the clock of the run, and never decrease.
@@ -77,6 +81,8 @@ pub(crate) enum Schedule {
     Staged(Box<Staged>),
     /// Requests at a rate that changes, of a Poisson process.
     StagedPoisson(Box<StagedPoisson>),
+    /// Requests at recorded times.
+    Replay(Replay),
 }
 
 /// The client of a schedule.
@@ -143,6 +149,7 @@ impl Schedule {
                     Schedule::StagedPoisson(Box::new(StagedPoisson::new(course, place, start_ns)))
                 }
             },
+            Load::Replay(times) => Schedule::Replay(Replay::new(times.clone(), place, start_ns)),
         }
     }
 
@@ -160,6 +167,7 @@ impl Schedule {
             Schedule::Poisson(poisson) => Some(poisson.due_ns()),
             Schedule::Staged(staged) => staged.due_ns(),
             Schedule::StagedPoisson(poisson) => poisson.due_ns(),
+            Schedule::Replay(replay) => replay.due_ns(),
         }
     }
 
@@ -172,6 +180,7 @@ impl Schedule {
             Schedule::Poisson(poisson) => poisson.advance(),
             Schedule::Staged(staged) => staged.advance(),
             Schedule::StagedPoisson(poisson) => poisson.advance(),
+            Schedule::Replay(replay) => replay.advance(),
         }
     }
 
@@ -180,7 +189,10 @@ impl Schedule {
         match self {
             Schedule::Constant(constant) => return constant.due_within(from_ns, end_ns),
             Schedule::Staged(staged) => return staged.due_within(from_ns, end_ns),
-            Schedule::Closed { .. } | Schedule::Poisson(_) | Schedule::StagedPoisson(_) => {}
+            Schedule::Closed { .. }
+            | Schedule::Poisson(_)
+            | Schedule::StagedPoisson(_)
+            | Schedule::Replay(_) => {}
         }
         let mut count = 0;
         while let Some(due_ns) = self.peek().filter(|due_ns| *due_ns < end_ns) {

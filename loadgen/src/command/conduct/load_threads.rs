@@ -23,6 +23,7 @@ use crate::{
         notice::{Notice, Ready},
         probes,
         recording::Recording,
+        request_log::RequestLog,
         socket::Target,
         tls::TlsClient,
         window::Window,
@@ -73,13 +74,14 @@ impl LoadThreads {
         targets: &[Target],
         tls: &[TlsClient],
         sources: u64,
+        logs: Vec<RequestLog>,
         interruption: &Interruption,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let control = Arc::new(Control::new(plan.threads).context("the load threads cannot be woken")?);
         interruption.stop_on_signal(&control, clock);
         let (sender, notices) = mpsc::channel();
-        let (mut workers, mut recycling) = (Vec::new(), Vec::new());
+        let (mut workers, mut recycling, mut logs) = (Vec::new(), Vec::new(), logs.into_iter());
         for thread in 0..plan.threads {
             let (recycle, recycled) = mpsc::channel();
             recycling.push(recycle);
@@ -93,6 +95,7 @@ impl LoadThreads {
                 control: control.clone(),
                 notices: sender.clone(),
                 recycled,
+                log: logs.next(),
             };
             workers.push(worker::prepare(task).context("a load thread cannot be prepared")?);
         }

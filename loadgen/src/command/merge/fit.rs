@@ -32,6 +32,10 @@ static PROPERTIES: &[Property] = &[
         stages if stages.is_empty() => "no --stages".to_owned(),
         stages => format!("--stages {stages}"),
     },
+    |plan| match plan.replay_speed {
+        None => "no --replay".to_owned(),
+        Some(speed) => format!("a --replay at {speed} times the recorded speed"),
+    },
     |plan| format!("a pipeline of {}", plan.pipeline),
     |plan| format!("a pause of {}", seconds(plan.think_s.unwrap_or(0.0))),
     |plan| match plan.requests_per_connection {

@@ -21,7 +21,7 @@ impl StageClock {
             Load::Open { pace: Pace::Stages(course), .. } => {
                 Self { ends_ns: course.stages_ns().map(|(_, end_ns)| end_ns).collect() }
             }
-            Load::Open { .. } | Load::Closed { .. } => Self::default(),
+            Load::Open { .. } | Load::Closed { .. } | Load::Replay(_) => Self::default(),
         }
     }
 

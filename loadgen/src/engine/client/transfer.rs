@@ -8,6 +8,7 @@ use crate::{
         bench::{Bench, Ready, Reply, wire::Received},
         failure::Failure,
         link::{LinkError, Sent},
+        request_log::Ending,
         timestamps,
     },
     load::exchange::{Awaited, Exchange, Heard, ReplyEnd},
@@ -97,6 +98,10 @@ impl<X: Exchange> Client<X> {
         let kind = bench.wire().exchange().kind(self.number, awaited.request);
         let reply = self.requests.reply_completed(end.length, kind, now_ns);
         self.connection.replied();
+        bench.log(|| {
+            let ending = if end.is_expected { Ending::Replied } else { Ending::Failed(Failure::Unexpected) };
+            reply.ended(awaited.client, awaited.request, ending)
+        });
         if end.is_expected {
             let counted = bench.reply_verified(&reply);
             self.replies_in_window += u64::from(counted.as_reply_in_window);

@@ -21,7 +21,7 @@ const NGINX_CONNECTIONS: u32 = 1024;
 /// A running server.
 pub(crate) struct Service {
     // Ends before its folder is removed.
-    running: Running,
+    _running: Running,
     port: u16,
     folder: TempDir,
 }
@@ -92,7 +92,7 @@ impl Service {
                 is_up || !running.is_running()
             });
             if is_up && running.is_running() {
-                return Self { running, port, folder };
+                return Self { _running: running, port, folder };
             }
             println!("it ended: {}{}", running.stdout.so_far(), running.stderr.so_far());
         }
@@ -101,11 +101,6 @@ impl Service {
 
     pub(crate) fn address(&self) -> Address {
         format!("127.0.0.1:{}", self.port).parse().expect("it is an address")
-    }
-
-    /// Its process.
-    pub(crate) fn process(&self) -> &Running {
-        &self.running
     }
 
     /// Its folder, with its files.

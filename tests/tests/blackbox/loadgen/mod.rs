@@ -18,6 +18,8 @@ mod merge;
 mod metrics;
 mod output;
 mod pauses;
+mod replay;
+mod request_log;
 mod slo;
 mod sources;
 mod stages;
@@ -46,6 +48,8 @@ pub(crate) fn groups() -> Vec<Group> {
         merge::group(),
         csv::group(),
         histograms::group(),
+        request_log::group(),
+        replay::group(),
         html::group(),
         slo::group(),
         stages::group(),
