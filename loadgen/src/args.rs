@@ -22,7 +22,7 @@ use common::{
     generate::Generate,
     http,
     manual::{self, Example, Manual, Manuals},
-    units::parse_positive_duration,
+    units::{parse_positive_count, parse_positive_duration},
     usage,
 };
 use server::mode::Mode;
@@ -34,12 +34,13 @@ use self::{
     sweep::SweepArgs,
 };
 use crate::{
-    command::{delivery::DeliveryRequest, exit::FailOn, sweep::levels::Levels},
+    command::{delivery::DeliveryRequest, exit::FailOn, request_log::LogRequest, sweep::levels::Levels},
     format::{FORMATS, Format, format},
     load::{
         plan::{Against, OwnServerPlan},
         rate::Rate,
         request::{PlanError, Request},
+        schedule::replay::Speed,
         start_at,
     },
 };
@@ -182,6 +183,7 @@ pub fn command() -> clap::Command {
         TypeId::of::<f64>(),
         TypeId::of::<Rate>(),
         TypeId::of::<Levels>(),
+        TypeId::of::<Speed>(),
     ];
     let command = Args::command().name(manual::program_name(NAME));
     manual::attach(usage::take_signs(command, NUMBERS), MANUALS)
@@ -210,6 +212,10 @@ pub(crate) enum Command {
     Guard,
 }
 
+/// The flags that set what a replay takes from its file.
+const REPLAY_EXCLUDES: [&str; 7] =
+    ["rate", "arrival", "think", "duration", "requests", "warmup", "messages_order"];
+
 /// The arguments of `loadgen run`.
 #[derive(clap::Args)]
 #[command(mut_args(without_targets))]
@@ -235,6 +241,13 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Load", value_name = "TIME", value_parser = start_at::parse)]
     start_at: Option<SystemTime>,
 
+    /// Send the requests of --messages once, each at its time ("at_s" in the file), in an open loop without a warm-up
+    #[arg(long, help_heading = "Load", requires = "messages", conflicts_with_all = REPLAY_EXCLUDES)]
+    replay: bool,
+    /// Speed of --replay: 2 is twice as fast as recorded
+    #[arg(long, help_heading = "Load", value_name = "FACTOR", requires = "replay", default_value = "1")]
+    replay_speed: Speed,
+
     /// First put the same load on an echo inside the generator, and report the part of each percentile that the generator
     /// and the kernel cause. This doubles the duration
     #[arg(long, help_heading = "Load")]
@@ -259,6 +272,14 @@ pub(crate) struct RunArgs {
     /// The output of the histograms.
     #[command(flatten)]
     pub hdr: HdrArgs,
+    /// Write a line of CSV for each request to this file during the run: when it was due, written and ended, its client, number
+    /// and kind, and its outcome
+    #[arg(long, help_heading = "Output", value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Maximum number of lines of --log
+    #[arg(long, help_heading = "Output", value_name = "N", requires = "log", default_value = "10m",
+          value_parser = parse_positive_count)]
+    log_limit: u64,
 }
 
 /// The output of a report.
@@ -328,7 +349,12 @@ impl RunArgs {
     /// The delivery of the report.
     pub(crate) fn delivery(&self) -> DeliveryRequest<'_> {
         let hdr = self.hdr.prefix.as_deref();
-        DeliveryRequest { hdr, is_quiet: self.quiet, ..self.output.delivery() }
+        DeliveryRequest { hdr, log: self.log.as_deref(), is_quiet: self.quiet, ..self.output.delivery() }
+    }
+
+    /// The request log.
+    pub(crate) fn log(&self) -> Option<LogRequest<'_>> {
+        Some(LogRequest { path: self.log.as_deref()?, lines_max: self.log_limit })
     }
 
     /// The run as requested.
@@ -349,6 +375,7 @@ impl RunArgs {
         request.timing.start_at = self.start_at;
         request.measuring.interval = self.interval;
         request.measuring.calibrate = self.calibrate;
+        request.replay = self.replay.then_some(self.replay_speed);
         Ok(request)
     }
 }

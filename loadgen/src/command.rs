@@ -11,6 +11,7 @@ pub(crate) mod files;
 pub(crate) mod merge;
 pub(crate) mod order;
 pub(crate) mod outcome;
+pub(crate) mod request_log;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod stored;

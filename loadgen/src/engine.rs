@@ -13,6 +13,7 @@ pub(crate) mod pauses;
 mod poller;
 pub(crate) mod probes;
 pub(crate) mod recording;
+pub(crate) mod request_log;
 pub(crate) mod socket;
 mod timers;
 mod timestamps;

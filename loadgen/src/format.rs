@@ -5,6 +5,7 @@ pub(crate) mod hdr;
 pub(crate) mod headline;
 pub(crate) mod html;
 pub(crate) mod json;
+pub(crate) mod request_log;
 pub(crate) mod screen;
 pub(crate) mod text;
 mod words;

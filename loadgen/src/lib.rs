@@ -50,7 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     match args.command {
         Some(Command::Run(args)) => {
-            run::execute(args.request()?, args.metrics.as_ref(), args.delivery(), args.fail_on)
+            run::execute(args.request()?, args.metrics.as_ref(), args.log(), args.delivery(), args.fail_on)
         }
         Some(Command::Compare(args)) => compare::execute(args.request()?, args.delivery(), args.fail_on),
         Some(Command::Sweep(args)) => sweep::execute(args.request()?, args.delivery()),

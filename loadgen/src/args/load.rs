@@ -109,6 +109,7 @@ impl LoadArgs {
             rate: self.rate,
             arrival: self.arrival,
             think: self.think,
+            replay: None,
             pipeline: self.pipeline,
             seed: self.seed,
             dialogue: self.dialogue.request(&against)?,

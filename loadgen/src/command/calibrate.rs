@@ -61,7 +61,7 @@ pub(crate) fn floor(
     plan.dialogue = plan.dialogue.with_upper_echo().context("only the load of an echo can be calibrated")?;
     let mut quiet = RunProgress::new(true, plan.measuring.interval, plan.timeouts.reply);
     let Finished { report, .. } =
-        conduct::conduct(&Arc::new(plan), machine.clone(), None, interruption, &mut quiet)?;
+        conduct::conduct(&Arc::new(plan), machine.clone(), None, interruption, Vec::new(), &mut quiet)?;
     interruption.check()?;
     Ok(report)
 }

@@ -8,7 +8,7 @@ use common::signal::Termination;
 
 use self::load_threads::LoadThreads;
 use crate::{
-    engine::{interruption::Interruption, socket::Target},
+    engine::{interruption::Interruption, request_log::RequestLog, socket::Target},
     judge,
     live::progress::Progress,
     load::{
@@ -28,7 +28,8 @@ pub(crate) struct Finished {
     pub signal: Option<Termination>,
 }
 
-/// Makes a run against `server`, which loadgen has started, or else against the plan's targets.
+/// Makes a run against `server`, which loadgen has started, or else against the plan's targets. Each load thread has one of
+/// `logs`, or none has one.
 ///
 /// # Errors
 /// When the run cannot be made.
@@ -37,6 +38,7 @@ pub(crate) fn conduct(
     machine: Machine,
     server: Option<&ServerProcess>,
     interruption: &Interruption,
+    logs: Vec<RequestLog>,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Finished> {
     let addresses = match (server, &plan.against) {
@@ -56,7 +58,7 @@ pub(crate) fn conduct(
 
     let names = addresses.iter().map(ToString::to_string).collect();
     let setting = Setting::new(plan, names, server.map(|server| server.identity().clone()), machine);
-    let threads = LoadThreads::start(plan, &targets, sources, interruption)?;
+    let threads = LoadThreads::start(plan, &targets, sources, logs, interruption)?;
     let tally = threads.run_load(plan, &setting, server, interruption, progress);
     progress.finish();
     let signal = interruption.signal();

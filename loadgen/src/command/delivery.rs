@@ -17,6 +17,8 @@ use crate::{
 
 /// The size of the smallest file with histograms.
 const HISTOGRAMS_BYTES_MIN: usize = 500;
+/// The size of the smallest request log.
+const LOG_BYTES_MIN: usize = 100;
 
 /// The requested delivery of a report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +29,8 @@ pub(crate) struct DeliveryRequest<'a> {
     pub output: Option<&'a Path>,
     /// The prefix of the files with histograms.
     pub hdr: Option<&'a Path>,
+    /// The file of the request log, which the run itself writes.
+    pub log: Option<&'a Path>,
     /// Whether the names of the written files are not printed.
     pub is_quiet: bool,
 }
@@ -49,6 +53,12 @@ pub(crate) enum OutputError {
     /// Two outputs have the same file.
     #[error("--output and --hdr would both write {}: change one of the names", .0.display())]
     SameFile(PathBuf),
+    /// The request log and another output have the same file.
+    #[error("--log and another output would both write {}: change one of the names", .0.display())]
+    SameLog(PathBuf),
+    /// The request log would be mixed with the report.
+    #[error("--log {} would mix the log with the report on standard output: name a file or a named pipe", .0.display())]
+    LogToStandardOutput(PathBuf),
 }
 
 /// The checked delivery of a report.
@@ -77,6 +87,9 @@ impl Delivery {
             if file.is_some_and(|path| files::is_same(path, &histograms)) {
                 return Err(OutputError::SameFile(histograms).into());
             }
+        }
+        if let Some(log) = request.log {
+            check_log(log, file, request.hdr)?;
         }
         Ok(Self {
             format,
@@ -217,6 +230,18 @@ fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<
     let mut text = Vec::new();
     write(&mut text).context("the report cannot be made")?;
     Ok(text)
+}
+
+/// Checks that the request log can be written, and to a file of its own.
+fn check_log(log: &Path, report: Option<&Path>, hdr: Option<&Path>) -> anyhow::Result<()> {
+    if files::is_standard_output(log) {
+        return Err(OutputError::LogToStandardOutput(log.to_owned()).into());
+    }
+    let others = report.map(Path::to_owned).into_iter().chain(hdr.into_iter().flat_map(hdr::paths));
+    if others.into_iter().any(|other| files::is_same(&other, log)) {
+        return Err(OutputError::SameLog(log.to_owned()).into());
+    }
+    check_writable(log, LOG_BYTES_MIN)
 }
 
 fn endings() -> String {

@@ -62,6 +62,29 @@ pub(crate) fn append(path: &Path) -> anyhow::Result<File> {
     open().map_err(explained).with_context(|| cannot_write(path))
 }
 
+/// Opens a file to write it from its start, and creates it if it does not exist. A file loses its content at once; a pipe waits
+/// for its reader.
+///
+/// # Errors
+/// When it cannot be written, or is read-only.
+pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
+    let open = || match resolve(path)? {
+        Place::Existing(path, metadata) => {
+            let file = open_existing(&path, &metadata)?;
+            file.set_len(0)?;
+            Ok(file)
+        }
+        Place::New(path) => File::create(path),
+        Place::Special(path) => OpenOptions::new().append(true).open(path),
+    };
+    open().map_err(|error| write_error(path, error))
+}
+
+/// The error of a write to this file.
+pub(crate) fn write_error(path: &Path, error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(explained(error)).context(cannot_write(path))
+}
+
 /// Whether the path is standard output: `-`, `/dev/stdout` and so on. Standard output keeps its position in the file that
 /// it is redirected to; a second descriptor of that file would start at its beginning.
 pub(crate) fn is_standard_output(path: &Path) -> bool {

@@ -120,6 +120,7 @@ fn merge(parts: &[Part]) -> Result<Report, MergeError> {
         notes: notes::notes(parts, &course),
         intervals: course.intervals,
         tail: tail(parts),
+        log: None,
     };
     // The outcomes of the parts cannot be added: the objectives are checked against the merged report.
     let objectives = objectives(&report)?;

@@ -11,6 +11,7 @@ use crate::{
         delivery::DeliveryRequest,
         exit::FailOn,
         outcome::{self, Outcome},
+        request_log::{self, LogRequest, LogWriter},
     },
     engine::interruption::Interruption,
     live::{
@@ -21,7 +22,7 @@ use crate::{
         plan::{Against, Plan},
         request::Request,
     },
-    result::Document,
+    result::{Document, Report},
     subject::machine::Machine,
     subject::{
         cpus::{self, Division},
@@ -36,21 +37,30 @@ use crate::{
 pub(crate) fn execute(
     request: Request,
     metrics: Option<&Address>,
+    log: Option<LogRequest<'_>>,
     delivery: DeliveryRequest<'_>,
     fail_on: FailOn,
 ) -> anyhow::Result<ExitCode> {
     let plan = request.plan(limits::usable_cpus())?;
     let quiet = delivery.is_quiet;
-    outcome::measure(delivery, fail_on, || {
+    let mut log_error = None;
+    let code = outcome::measure(delivery, fail_on, || {
         let metrics = metrics.map(Endpoint::bind).transpose()?;
         let mut progress = RunProgress::new(quiet, plan.measuring.interval, plan.timeouts.reply);
-        let Finished { report, signal } = run(plan, metrics, &mut progress)?;
+        let (Finished { report, signal }, unwritten) = run(plan, metrics, log, &mut progress)?;
+        log_error = unwritten;
         Ok(Outcome { document: Document::Run(Box::new(report)), signal })
-    })
+    })?;
+    log_error.map_or(Ok(code), Err)
 }
 
-/// Makes the run. A failed request is part of the report, not an error.
-fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -> anyhow::Result<Finished> {
+/// Makes the run. A failed request is part of the report, not an error. The second value is the error of the request log.
+fn run(
+    plan: Plan,
+    metrics: Option<Endpoint>,
+    log: Option<LogRequest<'_>>,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<(Finished, Option<anyhow::Error>)> {
     let plan = Arc::new(plan);
     if let Against::OwnServer(own) = &plan.against {
         own_server::config(own)?;
@@ -72,18 +82,34 @@ fn run(plan: Plan, metrics: Option<Endpoint>, progress: &mut dyn Progress) -> an
     };
     let calibrate = || calibrate::floor(&plan, &machine, &interruption, progress);
     let floor = plan.measuring.calibrate.then(calibrate).transpose()?;
-    let mut finished = match metrics {
-        None => conduct(&plan, machine, server.as_ref(), &interruption, progress)?,
-        Some(endpoint) => {
-            // The thread of the endpoint inherits the CPUs of the load, so the CPUs must be divided before.
-            let mut exposed = Exposed::start(endpoint, &plan, progress)?;
-            conduct(&plan, machine, server.as_ref(), &interruption, &mut exposed)?
+    // The threads of the log and of the endpoint inherit the CPUs of the load, so the CPUs must be divided before.
+    let (logs, writer) = match log {
+        None => (Vec::new(), None),
+        Some(log) => {
+            let (logs, writer) = LogWriter::start(log, &plan)?;
+            (logs, Some(writer))
         }
     };
+    let mut finished = match metrics {
+        None => conduct(&plan, machine, server.as_ref(), &interruption, logs, progress)?,
+        Some(endpoint) => {
+            let mut exposed = Exposed::start(endpoint, &plan, progress)?;
+            conduct(&plan, machine, server.as_ref(), &interruption, logs, &mut exposed)?
+        }
+    };
+    let log_error = writer.and_then(|writer| add_log(writer, &mut finished.report));
     if let Some(floor) = floor {
         let calibration = calibrate::calibration(&floor, &finished.report);
         finished.report.notes.extend(calibrate::notes(&calibration, finished.report.plan.r#loop));
         finished.report.calibration = Some(calibration);
     }
-    Ok(finished)
+    Ok((finished, log_error))
+}
+
+/// Waits for the request log and adds its numbers to the report. Returns why the log could not be written to its end.
+fn add_log(writer: LogWriter, report: &mut Report) -> Option<anyhow::Error> {
+    let (summary, error) = writer.finish();
+    report.notes.extend(request_log::notes(&summary));
+    report.log = Some(summary);
+    error
 }

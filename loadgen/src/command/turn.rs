@@ -112,8 +112,14 @@ impl TurnRunner {
             // The CPUs of a server that is already running are unknown.
             machine.division = None;
         }
-        let finished =
-            conduct::conduct(&Arc::new(load), machine, server.as_ref(), &self.interruption, progress);
+        let finished = conduct::conduct(
+            &Arc::new(load),
+            machine,
+            server.as_ref(),
+            &self.interruption,
+            Vec::new(),
+            progress,
+        );
         match self.interruption.signal() {
             Some(_) => TurnOutcome::Interrupted,
             None => outcome(server, finished, position),

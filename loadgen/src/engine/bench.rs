@@ -25,6 +25,7 @@ use crate::{
         pauses::Pauses,
         poller::{Interest, Poller},
         recording::Recording,
+        request_log::{EndedRequest, RequestLog},
         socket::{Attempt, Target},
         timers::{Timers, Wake},
         window::{Stall, Window},
@@ -32,6 +33,7 @@ use crate::{
     load::{
         exchange::{Exchange, Mismatch},
         plan::Plan,
+        schedule::Load,
     },
 };
 
@@ -55,6 +57,8 @@ pub(crate) struct Bench<X> {
     mismatch: Option<Mismatch>,
     /// The first complete reply that was not expected.
     unexpected: Option<Mismatch>,
+    /// The request log, if there is one.
+    log: Option<RequestLog>,
 }
 
 /// The totals of a bench at the end of the load.
@@ -86,7 +90,7 @@ impl<X: Exchange> Bench<X> {
         poller: Poller,
     ) -> Self {
         let clock = ThreadClock::new(clock);
-        let budget = plan.timing.requests.map_or(u64::MAX, |requests| share(requests, thread, plan.threads));
+        let budget = budget(plan, thread);
         Self {
             poller,
             rules: Rules::new(plan),
@@ -100,6 +104,7 @@ impl<X: Exchange> Bench<X> {
             tail: Box::default(),
             mismatch: None,
             unexpected: None,
+            log: None,
             clock,
         }
     }
@@ -236,6 +241,9 @@ impl<X: Exchange> Bench<X> {
     /// The load begins, with this window.
     pub(crate) fn load_begins(&mut self, window: Window) {
         self.window = window;
+        if let Some(log) = &mut self.log {
+            log.load_begins(window.start_ns);
+        }
     }
 
     /// The window ends at `at_ns` at the latest.
@@ -355,6 +363,7 @@ impl<X: Exchange> Bench<X> {
         self.requests.replied(now_ns, self.window);
         let lost = LostRequest {
             due_ns: reply.due_ns,
+            written_ns: Some(reply.written_ns),
             bytes_sent: reply.bytes_sent,
             bytes_received: reply.bytes_received,
         };
@@ -392,8 +401,11 @@ impl<X: Exchange> Bench<X> {
         }
     }
 
-    /// The clients have ended: hands over the totals.
-    pub(crate) fn into_totals(self) -> Totals {
+    /// The clients have ended: hands over the totals, and the rest of the log.
+    pub(crate) fn into_totals(mut self) -> Totals {
+        if let Some(log) = self.log.take() {
+            log.finish();
+        }
         Totals {
             tail: self.tail,
             longest_stall: self.requests.longest_stall(),
@@ -429,6 +441,37 @@ impl<X: Exchange> Bench<X> {
     }
 }
 
+/// The request log.
+impl<X: Exchange> Bench<X> {
+    /// Sets the log. None: there is no log.
+    pub(crate) fn set_log(&mut self, log: Option<RequestLog>) {
+        self.log = log;
+    }
+
+    /// A request has ended, by its reply or without one. Without a log, this costs one branch.
+    #[inline]
+    pub(crate) fn log(&mut self, ended: impl FnOnce() -> EndedRequest) {
+        if self.log.is_some() {
+            self.append_to_log(&ended());
+        }
+    }
+
+    /// Hands the entries so far over to the writer.
+    pub(crate) fn hand_over_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.hand_over();
+        }
+    }
+
+    #[inline(never)]
+    fn append_to_log(&mut self, ended: &EndedRequest) {
+        let kind = self.wire.exchange().kind(ended.client, ended.request);
+        if let Some(log) = &mut self.log {
+            log.append(ended, kind, self.clock.now_ns());
+        }
+    }
+}
+
 /// Connections.
 impl<X: Exchange> Bench<X> {
     /// A connection attempt has succeeded after `took_ns`.
@@ -453,6 +496,15 @@ impl<X: Exchange> Bench<X> {
         self.connections.closed();
         let is_measured = self.clock.now_ns() >= self.window.start_ns;
         self.record().counts.connections_lost += u64::from(is_needed && is_measured);
+    }
+}
+
+/// The number of requests of the window that thread number `thread` may begin.
+fn budget(plan: &Plan, thread: usize) -> u64 {
+    match (&plan.load, plan.timing.requests) {
+        (Load::Replay(times), _) => times.share(thread, plan.threads, plan.connections),
+        (_, Some(requests)) => share(requests, thread, plan.threads),
+        (_, None) => u64::MAX,
     }
 }
 

@@ -16,7 +16,7 @@ use self::{
     silence::Silence,
 };
 use crate::{
-    engine::{bench::Bench, failure::Failure, socket, timers::Wake},
+    engine::{bench::Bench, failure::Failure, request_log::Ending, socket, timers::Wake},
     load::{exchange::Exchange, schedule::Schedule},
 };
 
@@ -209,6 +209,7 @@ impl<X: Exchange> Client<X> {
         for number in outstanding {
             let failure = if number == self.requests.oldest() { first } else { others };
             let lost = self.requests.lost(number);
+            bench.log(|| lost.ended(self.number, number, Ending::Failed(failure)));
             self.missed += u64::from(bench.request_failed(failure, lost));
             self.schedule.ended(bench.now_ns());
         }
@@ -220,6 +221,7 @@ impl<X: Exchange> Client<X> {
     fn cut_off(&mut self, bench: &mut Bench<X>) {
         for number in self.requests.oldest()..self.requests.begun() {
             let lost = self.requests.lost(number);
+            bench.log(|| lost.ended(self.number, number, Ending::CutOff));
             self.missed += u64::from(bench.request_cut_off(lost));
         }
         self.requests.forget();

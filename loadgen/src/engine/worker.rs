@@ -25,6 +25,7 @@ use crate::{
         poller::{EVENTS_MAX, Interest, Poller},
         probes::WindowUsage,
         recording::Recording,
+        request_log::RequestLog,
         socket::Target,
     },
     load::{
@@ -59,6 +60,8 @@ pub(crate) struct Task {
     pub notices: Sender<Notice>,
     /// Recordings that can be used again.
     pub recycled: Receiver<Box<Recording>>,
+    /// The thread's request log, if there is one.
+    pub log: Option<RequestLog>,
 }
 
 /// One load thread, with one kind of exchange.
@@ -115,13 +118,15 @@ pub(crate) fn prepare(task: Task) -> Result<Box<dyn FnOnce() + Send>, Errno> {
 }
 
 impl<X: Exchange> Worker<X> {
-    fn new(task: Task, exchange: X) -> Result<Self, Errno> {
-        let plan = &*task.plan;
+    fn new(mut task: Task, exchange: X) -> Result<Self, Errno> {
+        let plan = task.plan.clone();
         let poller = Poller::new()?;
         poller.add(task.control.waker(task.thread), WAKER, Interest::Readable)?;
         let clients = clients(&task);
-        let bench =
-            Bench::new(plan, exchange, task.thread, clients.len(), task.targets.clone(), task.clock, poller);
+        let log = task.log.take();
+        let mut bench =
+            Bench::new(&plan, exchange, task.thread, clients.len(), task.targets.clone(), task.clock, poller);
+        bench.set_log(log);
         let until_ns = bench
             .now_ns()
             .saturating_add(bench.connections().first_attempts_ns())
@@ -217,7 +222,7 @@ impl<X: Exchange> Worker<X> {
                 pipeline: plan.pipeline,
                 seed: plan.seed,
             };
-            client.start(Schedule::new(plan.load, place, at_ns), &mut self.bench);
+            client.start(Schedule::new(&plan.load, place, at_ns), &mut self.bench);
         }
     }
 
@@ -320,6 +325,7 @@ impl<X: Exchange> Worker<X> {
         let empty = self.task.recycled.try_recv().unwrap_or_default();
         let recording = self.bench.take_recording(empty);
         self.notify(Notice::Interval { index: self.interval, end_ns, recording });
+        self.bench.hand_over_log();
         self.interval += 1;
     }
 

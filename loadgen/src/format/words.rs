@@ -50,6 +50,7 @@ pub(crate) fn machine(environment: &Environment) -> String {
 /// The load of a run.
 pub(crate) fn load(plan: &PlanSummary) -> String {
     let mut parts = vec![match (plan.rate_per_s, plan.arrival) {
+        _ if plan.replay_speed.is_some() => replay(plan),
         (Some(per_s), Some(Arrival::Poisson)) => format!("open loop of {}/s, Poisson arrivals", rate(per_s)),
         (Some(per_s), _) => format!("open loop of {}/s, evenly spaced", rate(per_s)),
         (None, _) => "closed loop".to_owned(),
@@ -69,6 +70,16 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
         parts.push(format!("at most {}", plural(per_s, "connection")) + " per second");
     }
     parts.join(", ")
+}
+
+/// The load of a replay.
+fn replay(plan: &PlanSummary) -> String {
+    let times = match plan.replay_speed {
+        None | Some(1.0) => "at its recorded times".to_owned(),
+        Some(speed) => format!("at {speed} times its recorded speed"),
+    };
+    let on_average = plan.rate_per_s.map_or(String::new(), |per_s| format!(", {}/s on average", rate(per_s)));
+    format!("open loop, the file {times}{on_average}")
 }
 
 /// The message that the clients send, and the reply that they expect.

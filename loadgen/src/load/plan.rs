@@ -100,10 +100,16 @@ pub(crate) struct Measuring {
 }
 
 impl Plan {
-    /// The open loop's requests per second; None in a closed loop.
+    /// Whether requests are due at times that do not depend on the server.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        !matches!(self.load, Load::Closed { .. })
+    }
+
+    /// The open loop's requests per second; None in a closed loop, and in a replay whose requests are all due at once.
     pub(crate) fn rate_per_s(&self) -> Option<f64> {
-        match self.load {
+        match &self.load {
             Load::Open { rate, .. } => Some(rate.per_s()),
+            Load::Replay(times) => times.rate_per_s(),
             Load::Closed { .. } => None,
         }
     }

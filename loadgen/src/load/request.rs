@@ -1,14 +1,17 @@
 //! A run as the user requests it, and its validation.
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use common::Address;
 
 use crate::load::{
-    dialogue::{Dialogue, DialogueError, DialogueRequest},
+    dialogue::{Content, Dialogue, DialogueError, DialogueRequest},
     plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
     rate::Rate,
-    schedule::{Arrival, Load},
+    schedule::{
+        Arrival, Load,
+        replay::{ReplayTimes, Speed},
+    },
 };
 
 /// The maximum number of clients: more than the memory and the ports of one machine allow.
@@ -39,6 +42,8 @@ pub(crate) struct Request {
     pub arrival: Option<Arrival>,
     /// Closed loop only.
     pub think: Option<Duration>,
+    /// Requests of a file are due at its times, at this speed.
+    pub replay: Option<Speed>,
     /// See [`Plan::pipeline`].
     pub pipeline: u64,
     /// See [`Plan::seed`].
@@ -90,6 +95,16 @@ pub(crate) enum PlanError {
         /// Clients.
         connections: u64,
     },
+    /// `--replay` of a file without times.
+    #[error(
+        "--replay sends each request at its time, but the requests of {} have none: add \"at_s\" (seconds) to each line, as in \
+         {{\"message\": \"PING\", \"at_s\": 0.25}}",
+        .0.display()
+    )]
+    ReplayWithoutTimes(PathBuf),
+    /// `--replay` without a file.
+    #[error("--replay needs recorded requests: add --messages FILE, with \"at_s\" in each line")]
+    ReplayWithoutFile,
     /// An interval that is too short.
     #[error("--interval is shorter than 50ms: the work at the end of each interval would disturb the load")]
     ShortInterval,
@@ -137,6 +152,14 @@ impl Request {
         let threads = threads(self.threads, connections, cpus)?;
         let pipeline = at_most("--pipeline", self.pipeline, PIPELINE_MAX)? as usize;
         let mut timing = self.timing;
+        if let Load::Replay(times) = &load {
+            timing = Timing {
+                start_at: timing.start_at,
+                warmup: Duration::ZERO,
+                duration: None,
+                requests: Some(times.requests()),
+            };
+        }
         if timing.requests.is_none() {
             timing.duration.get_or_insert(DURATION_DEFAULT);
         }
@@ -168,6 +191,9 @@ pub(crate) fn known_port(target: &Address) -> Result<(), PlanError> {
 }
 
 fn load(request: &Request) -> Result<Load, PlanError> {
+    if let Some(speed) = request.replay {
+        return replay(&request.dialogue.content, speed);
+    }
     match (request.rate, request.think, request.arrival) {
         (Some(_), Some(_), _) => Err(PlanError::ThinkInOpenLoop),
         (None, _, Some(_)) => Err(PlanError::ArrivalInClosedLoop),
@@ -175,6 +201,13 @@ fn load(request: &Request) -> Result<Load, PlanError> {
         (Some(rate), None, _) if !(Rate::MIN..=Rate::MAX).contains(&rate) => Err(PlanError::RateRange(rate)),
         (Some(rate), None, arrival) => Ok(Load::Open { rate, arrival: arrival.unwrap_or_default() }),
     }
+}
+
+fn replay(content: &Content, speed: Speed) -> Result<Load, PlanError> {
+    let Content::Recorded(path, recorded, _) = content else { return Err(PlanError::ReplayWithoutFile) };
+    let at_ns: Option<Vec<_>> = recorded.messages.iter().map(|message| message.at_ns).collect();
+    let at_ns = at_ns.ok_or_else(|| PlanError::ReplayWithoutTimes(path.clone()))?;
+    Ok(Load::Replay(Arc::new(ReplayTimes::new(at_ns, speed))))
 }
 
 /// Half the CPUs by default: the server needs the other half if both share a machine.
@@ -196,7 +229,10 @@ fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::load::{dialogue::Content, protocol::Framing};
+    use crate::load::{
+        protocol::Framing,
+        recorded::{Order, Recorded},
+    };
 
     pub(crate) fn request() -> Request {
         Request {
@@ -206,6 +242,7 @@ pub(crate) mod tests {
             rate: None,
             arrival: None,
             think: None,
+            replay: None,
             pipeline: 1,
             seed: 1,
             dialogue: DialogueRequest {
@@ -264,6 +301,31 @@ pub(crate) mod tests {
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);
         }
+    }
+
+    fn replay(file: &str) -> Request {
+        let recorded = Recorded::read(file.as_bytes()).unwrap();
+        let content = Content::Recorded("file".into(), recorded, Order::InOrder);
+        Request {
+            dialogue: DialogueRequest { content, ..request().dialogue },
+            replay: Some("1".parse().unwrap()),
+            ..request()
+        }
+    }
+
+    #[test]
+    fn a_replay_takes_its_length_from_the_file() {
+        let file = "{\"message\": \"a\", \"at_s\": 5}\n{\"message\": \"b\", \"at_s\": 7}\n";
+        let plan = replay(file).plan(1).unwrap();
+        assert!(plan.is_open_loop());
+        assert_eq!((plan.timing.requests, plan.timing.duration), (Some(2), None));
+        assert_eq!(plan.rate_per_s(), Some(1.0));
+        let timing = Timing { warmup: Duration::from_secs(1), ..request().timing };
+        assert_eq!(Request { timing, ..replay(file) }.plan(1).unwrap().timing.warmup, Duration::ZERO);
+        let without_times = replay("a\nb\n").plan(1).unwrap_err();
+        assert_eq!(without_times, PlanError::ReplayWithoutTimes("file".into()));
+        let without_file = Request { replay: Some("1".parse().unwrap()), ..request() }.plan(1).unwrap_err();
+        assert_eq!(without_file, PlanError::ReplayWithoutFile);
     }
 
     #[test]

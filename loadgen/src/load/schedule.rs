@@ -5,14 +5,19 @@
 
 mod constant;
 mod poisson;
+pub(crate) mod replay;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use common::units::nanoseconds;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::poisson::mix;
-use self::{constant::Constant, poisson::Poisson};
+use self::{
+    constant::Constant,
+    poisson::Poisson,
+    replay::{Replay, ReplayTimes},
+};
 use crate::load::rate::Rate;
 
 /// How the due times of an open loop are distributed.
@@ -27,7 +32,7 @@ pub(crate) enum Arrival {
 }
 
 /// The rule that makes requests due, for all clients together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     /// The next request is due after the end of the previous one and a pause.
     Closed {
@@ -41,6 +46,8 @@ pub(crate) enum Load {
         /// The distribution of the due times.
         arrival: Arrival,
     },
+    /// Requests are due at recorded times, which do not depend on the server either.
+    Replay(Arc<ReplayTimes>),
 }
 
 /// The next requests of one client. Due times are nanoseconds on the clock of the run, and never decrease.
@@ -57,6 +64,8 @@ pub(crate) enum Schedule {
     Constant(Constant),
     /// Requests with exponentially distributed gaps.
     Poisson(Poisson),
+    /// Requests at recorded times.
+    Replay(Replay),
 }
 
 /// The client of a schedule.
@@ -74,21 +83,22 @@ pub(crate) struct Place {
 
 impl Schedule {
     /// The schedule of a client from the start of the load.
-    pub(crate) fn new(load: Load, place: Place, start_ns: u64) -> Self {
+    pub(crate) fn new(load: &Load, place: Place, start_ns: u64) -> Self {
         match load {
             Load::Closed { think } => {
-                let think_ns = nanoseconds(think);
+                let think_ns = nanoseconds(*think);
                 // The first requests are spread over the pause. Otherwise all clients would send at the same time for ever.
                 let phase = u128::from(think_ns) * u128::from(place.client) / u128::from(place.clients);
                 let due_ns = std::iter::repeat_n(start_ns + phase as u64, place.pipeline).collect();
                 Schedule::Closed { due_ns, think_ns }
             }
             Load::Open { rate, arrival: Arrival::Constant } => {
-                Schedule::Constant(Constant::new(rate, place, start_ns))
+                Schedule::Constant(Constant::new(*rate, place, start_ns))
             }
             Load::Open { rate, arrival: Arrival::Poisson } => {
-                Schedule::Poisson(Poisson::new(rate, place, start_ns))
+                Schedule::Poisson(Poisson::new(*rate, place, start_ns))
             }
+            Load::Replay(times) => Schedule::Replay(Replay::new(times.clone(), place, start_ns)),
         }
     }
 
@@ -104,6 +114,7 @@ impl Schedule {
             Schedule::Closed { due_ns, .. } => due_ns.front().copied(),
             Schedule::Constant(constant) => Some(constant.due_ns()),
             Schedule::Poisson(poisson) => Some(poisson.due_ns()),
+            Schedule::Replay(replay) => replay.due_ns(),
         }
     }
 
@@ -114,6 +125,7 @@ impl Schedule {
             Schedule::Closed { due_ns, .. } => drop(due_ns.pop_front()),
             Schedule::Constant(constant) => constant.advance(),
             Schedule::Poisson(poisson) => poisson.advance(),
+            Schedule::Replay(replay) => replay.advance(),
         }
     }
 
@@ -149,7 +161,7 @@ mod tests {
     fn one_second(load: Load, clients: u32, seed: u64) -> Vec<u64> {
         let mut moments = Vec::new();
         for client in 0..clients {
-            let mut schedule = Schedule::new(load, Place { client, clients, pipeline: 1, seed }, 0);
+            let mut schedule = Schedule::new(&load, Place { client, clients, pipeline: 1, seed }, 0);
             while let Some(due) = schedule.peek().filter(|due| *due < NS_PER_S) {
                 moments.push(due);
                 schedule.pop();
@@ -177,8 +189,8 @@ mod tests {
     #[test]
     fn constant_arrivals_do_not_drift() {
         let load = Load::Open { rate: Rate::per_second(3), arrival: Arrival::Constant };
-        assert_eq!(one_second(load, 2, 0), [0, 333_333_333, 666_666_666]);
-        let mut schedule = Schedule::new(load, Place { client: 1, clients: 2, pipeline: 1, seed: 0 }, 5);
+        assert_eq!(one_second(load.clone(), 2, 0), [0, 333_333_333, 666_666_666]);
+        let mut schedule = Schedule::new(&load, Place { client: 1, clients: 2, pipeline: 1, seed: 0 }, 5);
         for _ in 0..3_000_000 {
             schedule.pop();
         }
@@ -188,7 +200,7 @@ mod tests {
     #[test]
     fn rates_below_one_per_second_are_exact() {
         let load = Load::Open { rate: "7/min".parse().unwrap(), arrival: Arrival::Constant };
-        let mut schedule = Schedule::new(load, Place { client: 0, clients: 1, pipeline: 1, seed: 0 }, 0);
+        let mut schedule = Schedule::new(&load, Place { client: 0, clients: 1, pipeline: 1, seed: 0 }, 0);
         for number in 0..7 * 60 * 24 {
             assert_eq!(schedule.peek(), Some(number * 60 * NS_PER_S / 7));
             schedule.pop();
@@ -197,7 +209,7 @@ mod tests {
         // The last of a million clients sends its first request after the end of any run.
         let load = Load::Open { rate: Rate::MIN, arrival: Arrival::Constant };
         let last = Place { client: 999_999, clients: 1_000_000, pipeline: 1, seed: 0 };
-        assert_eq!(Schedule::new(load, last, 1).peek(), Some(999_999 * 3600 * NS_PER_S + 1));
+        assert_eq!(Schedule::new(&load, last, 1).peek(), Some(999_999 * 3600 * NS_PER_S + 1));
     }
 
     #[test]
@@ -249,7 +261,7 @@ mod tests {
             for arrival in [Arrival::Constant, Arrival::Poisson] {
                 let rate: Rate = rate.parse().unwrap();
                 let place = Place { client, clients: 3, pipeline: 1, seed: 1 };
-                let mut schedule = Schedule::new(Load::Open { rate, arrival }, place, 50);
+                let mut schedule = Schedule::new(&Load::Open { rate, arrival }, place, 50);
                 let mut one_by_one = schedule.clone();
                 let mut count = 0;
                 while let Some(due_ns) = one_by_one.peek().filter(|due_ns| *due_ns < end_ns) {
@@ -271,7 +283,7 @@ mod tests {
     #[test]
     fn in_a_closed_loop_the_end_of_a_request_makes_the_next_one_due() {
         let load = Load::Closed { think: Duration::from_nanos(100) };
-        let mut schedule = Schedule::new(load, Place { client: 1, clients: 2, pipeline: 2, seed: 0 }, 1000);
+        let mut schedule = Schedule::new(&load, Place { client: 1, clients: 2, pipeline: 2, seed: 0 }, 1000);
         assert_eq!(schedule.peek(), Some(1050));
         schedule.pop();
         schedule.pop();

@@ -8,6 +8,7 @@ mod interval;
 mod latency;
 mod merged;
 mod plan;
+mod request_log;
 mod requests;
 mod server;
 mod slo;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     latency::{Bar, FailedTail, Latencies, Latency},
     merged::{Merged, MergedPart},
     plan::{Loop, PlanSummary},
+    request_log::RequestLogSummary,
     requests::{Connections, Rate, Requests},
     server::{Network, Server},
     slo::SloOutcome,
@@ -116,6 +118,9 @@ pub(crate) struct Report {
     /// The time after the window, in which requests of the window are awaited.
     #[serde(default)]
     pub tail: Tail,
+    /// The request log of `--log`. None without one, and for a merged result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<RequestLogSummary>,
     /// Further remarks for a reader.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -28,6 +28,7 @@ pub(crate) fn example() -> Report {
             threads: 1,
             rate_per_s: Some(1_000.0),
             arrival: Some(Arrival::Poisson),
+            replay_speed: None,
             pipeline: 1,
             think_s: None,
             connect_rate_per_s: None,
@@ -141,6 +142,7 @@ pub(crate) fn example() -> Report {
         merged: None,
         intervals: Vec::new(),
         tail: Tail { length_s: 0.0002, completed: 1, failed: 0 },
+        log: None,
         notes: Vec::new(),
     }
 }

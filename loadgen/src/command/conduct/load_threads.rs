@@ -23,6 +23,7 @@ use crate::{
         notice::{Notice, Ready},
         probes,
         recording::Recording,
+        request_log::RequestLog,
         socket::Target,
         window::Window,
         worker::{self, Task},
@@ -71,19 +72,20 @@ impl LoadThreads {
         plan: &Arc<Plan>,
         targets: &[Target],
         sources: u64,
+        logs: Vec<RequestLog>,
         interruption: &Interruption,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let control = Arc::new(Control::new(plan.threads).context("the load threads cannot be woken")?);
         interruption.stop_on_signal(&control, clock);
         let (sender, notices) = mpsc::channel();
-        let (mut workers, mut recycling) = (Vec::new(), Vec::new());
+        let (mut workers, mut recycling, mut logs) = (Vec::new(), Vec::new(), logs.into_iter());
         for thread in 0..plan.threads {
             let (recycle, recycled) = mpsc::channel();
             recycling.push(recycle);
             let (plan, targets, control) = (plan.clone(), targets.to_vec(), control.clone());
-            let task =
-                Task { thread, plan, targets, sources, clock, control, notices: sender.clone(), recycled };
+            let (notices, log) = (sender.clone(), logs.next());
+            let task = Task { thread, plan, targets, sources, clock, control, notices, recycled, log };
             workers.push(worker::prepare(task).context("a load thread cannot be prepared")?);
         }
         let spawn =

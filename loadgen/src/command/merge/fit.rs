@@ -27,6 +27,10 @@ static PROPERTIES: &[Property] = &[
         Some(Arrival::Constant) => "constant arrivals".to_owned(),
         Some(Arrival::Poisson) => "Poisson arrivals".to_owned(),
     },
+    |plan| match plan.replay_speed {
+        None => "no --replay".to_owned(),
+        Some(speed) => format!("a --replay at {speed} times the recorded speed"),
+    },
     |plan| format!("a pipeline of {}", plan.pipeline),
     |plan| format!("a pause of {}", seconds(plan.think_s.unwrap_or(0.0))),
     |plan| match plan.requests_per_connection {

@@ -156,7 +156,9 @@ impl SweepPlan {
         load.seed = load.seed.wrapping_add(round as u64);
         match (self.axis, &mut load.load) {
             (Axis::Rate, Load::Open { rate, .. }) => *rate = Rate::per_second(level),
-            (Axis::Rate, Load::Closed { .. }) => unreachable!("a sweep of rates is an open loop"),
+            (Axis::Rate, Load::Closed { .. } | Load::Replay(_)) => {
+                unreachable!("a sweep of rates is an open loop")
+            }
             (Axis::Connections, _) => {
                 load.connections = u32::try_from(level).expect("the maximum number of clients fits");
                 load.threads = load.threads.min(level as usize);
@@ -244,7 +246,7 @@ pub(crate) mod tests {
     fn arrivals_are_poisson_by_default() {
         let arrival = |change: fn(&mut SweepRequest)| match with(change).unwrap().highest().load {
             Load::Open { arrival, .. } => Some(arrival),
-            Load::Closed { .. } => None,
+            Load::Closed { .. } | Load::Replay(_) => None,
         };
         assert_eq!(arrival(|_| ()), Some(Arrival::Poisson));
         assert_eq!(

@@ -1,5 +1,7 @@
 //! The outcomes of requests, as clients report them to the bench.
 
+use crate::engine::request_log::{EndedRequest, Ending};
+
 /// A complete reply. All moments are readings of the run's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
@@ -31,6 +33,8 @@ pub(crate) struct Ready {
 pub(crate) struct LostRequest {
     /// When it was due.
     pub due_ns: u64,
+    /// When the client began to write it. None if no byte was written.
+    pub written_ns: Option<u64>,
     /// Bytes of the request that were written.
     pub bytes_sent: usize,
     /// Bytes of its reply that were received.
@@ -44,4 +48,20 @@ pub(crate) struct Counted {
     pub as_completed: bool,
     /// It was complete inside the window.
     pub as_reply_in_window: bool,
+}
+
+impl Reply {
+    /// The entry of the log for its request, which has this number.
+    #[inline]
+    pub(crate) fn ended(&self, client: u32, request: u64, ending: Ending) -> EndedRequest {
+        EndedRequest { client, request, due_ns: self.due_ns, written_ns: Some(self.written_ns), ending }
+    }
+}
+
+impl LostRequest {
+    /// The entry of the log for the request, which has this number.
+    #[inline]
+    pub(crate) fn ended(&self, client: u32, request: u64, ending: Ending) -> EndedRequest {
+        EndedRequest { client, request, due_ns: self.due_ns, written_ns: self.written_ns, ending }
+    }
 }

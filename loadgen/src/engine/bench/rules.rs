@@ -2,7 +2,7 @@
 
 use common::units::nanoseconds;
 
-use crate::load::{plan::Plan, schedule::Load};
+use crate::load::plan::Plan;
 
 /// The parts of the plan that each client needs.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl Rules {
             requests_per_connection: plan.connecting.requests_per_connection.unwrap_or(u64::MAX),
             timeout_ns: nanoseconds(plan.timeouts.reply),
             connect_timeout_ns: nanoseconds(plan.timeouts.connect),
-            open_loop: matches!(plan.load, Load::Open { .. }),
+            open_loop: plan.is_open_loop(),
             kernel_timestamps: plan.measuring.kernel_timestamps,
             seed: plan.seed,
         }

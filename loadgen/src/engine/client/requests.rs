@@ -187,13 +187,16 @@ impl Requests {
 
     /// An outstanding request that gets no reply.
     pub(super) fn lost(&self, number: u64) -> LostRequest {
+        let Outstanding { due_ns, written_ns, .. } = self.ring[self.index(number)];
+        let bytes_sent = match number {
+            number if number < self.written => self.length(number),
+            number if number == self.written => self.request_offset,
+            _ => 0,
+        };
         LostRequest {
-            due_ns: self.ring[self.index(number)].due_ns,
-            bytes_sent: match number {
-                number if number < self.written => self.length(number),
-                number if number == self.written => self.request_offset,
-                _ => 0,
-            },
+            due_ns,
+            written_ns: (bytes_sent > 0).then_some(written_ns),
+            bytes_sent,
             bytes_received: if number == self.replied { self.reply_offset } else { 0 },
         }
     }
@@ -241,6 +244,7 @@ mod tests {
         assert_eq!((requests.outstanding(), requests.oldest_written_bytes()), (1, 4));
         let lost = requests.lost(1);
         assert_eq!((lost.due_ns, lost.bytes_sent, lost.bytes_received), (6, 4, 0));
+        assert_eq!(lost.written_ns, Some(7));
         requests.forget();
         assert_eq!((requests.outstanding(), requests.oldest(), requests.unwritten()), (0, 2, 2..2));
     }
@@ -266,6 +270,7 @@ mod tests {
         requests.begin(2);
         assert_eq!(requests.unwritten(), 1..2);
         requests.set_length(1, 30);
+        assert_eq!(requests.lost(1).written_ns, None);
         requests.bytes_written(29);
         assert_eq!(requests.unwritten(), 1..2);
     }

@@ -10,6 +10,7 @@ use crate::{
             wire::{BUFFER_BYTES, Sent},
         },
         failure::Failure,
+        request_log::Ending,
         timestamps,
     },
     load::exchange::{Awaited, Exchange, Heard, ReplyEnd},
@@ -98,6 +99,10 @@ impl<X: Exchange> Client<X> {
         }
         let reply = self.requests.reply_completed(end.length, now_ns);
         self.connection.replied();
+        bench.log(|| {
+            let ending = if end.is_expected { Ending::Replied } else { Ending::Failed(Failure::Unexpected) };
+            reply.ended(awaited.client, awaited.request, ending)
+        });
         if end.is_expected {
             let counted = bench.reply_verified(&reply);
             self.replies_in_window += u64::from(counted.as_reply_in_window);

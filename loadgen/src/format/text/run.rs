@@ -32,6 +32,7 @@ pub(super) fn write(report: &Report, out: &mut Page) -> io::Result<()> {
     requests::write_fairness(report, out)?;
     cost::write(report, out)?;
     disturbance::write(report, out)?;
+    write_log(report, out)?;
     last_line(out, &verdicts(report))
 }
 
@@ -72,6 +73,18 @@ fn write_verdict(report: &Report, out: &mut Page) -> io::Result<()> {
         line(out, "note", note)?;
     }
     Ok(())
+}
+
+fn write_log(report: &Report, out: &mut Page) -> io::Result<()> {
+    let Some(log) = &report.log else { return Ok(()) };
+    let mut text = format!("{}: {}", log.file, plural(log.lines, "line"));
+    if log.dropped > 0 {
+        text += &format!("; {} dropped", plural(log.dropped, "request"));
+    }
+    if log.beyond_limit > 0 {
+        text += &format!("; {} beyond --log-limit", plural(log.beyond_limit, "request"));
+    }
+    line(out, "log", &text)
 }
 
 fn write_slo(report: &Report, out: &mut Page) -> io::Result<()> {

@@ -35,6 +35,9 @@ pub(crate) struct PlanSummary {
     pub rate_per_s: Option<f64>,
     /// The arrival process of an open loop.
     pub arrival: Option<Arrival>,
+    /// Requests are due at the times of `messages_file`, this much faster than recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_speed: Option<f64>,
     /// The maximum of outstanding requests per client.
     pub pipeline: usize,
     /// The think time of a closed loop.
@@ -96,17 +99,19 @@ fn echo() -> String {
 impl PlanSummary {
     /// The summary of a plan for these targets.
     pub(crate) fn of(plan: &Plan, targets: &[String]) -> Self {
-        let (arrival, think) = match plan.load {
-            Load::Open { arrival, .. } => (Some(arrival), None),
-            Load::Closed { think } => (None, Some(think)),
+        let (arrival, think, replay_speed) = match &plan.load {
+            Load::Open { arrival, .. } => (Some(*arrival), None, None),
+            Load::Replay(times) => (None, None, Some(times.speed.factor())),
+            Load::Closed { think } => (None, Some(think), None),
         };
         Self {
             targets: targets.to_vec(),
-            r#loop: if arrival.is_some() { Loop::Open } else { Loop::Closed },
+            r#loop: if plan.is_open_loop() { Loop::Open } else { Loop::Closed },
             connections: plan.connections,
             threads: plan.threads,
             rate_per_s: plan.rate_per_s(),
             arrival,
+            replay_speed,
             pipeline: plan.pipeline,
             think_s: think.map(|think| think.as_secs_f64()),
             connect_rate_per_s: plan.connecting.rate_per_s,

@@ -57,6 +57,7 @@ impl Tally {
             slo: Vec::new(),
             calibration: None,
             merged: None,
+            log: None,
             notes: self.notes(plan),
             latency_ns: self.latencies(plan),
             intervals: self.intervals,
@@ -110,7 +111,7 @@ impl Tally {
     }
 
     fn latencies(&self, plan: &Plan) -> Latencies {
-        let open = plan.rate_per_s().is_some();
+        let open = plan.is_open_loop();
         // A unix socket gives no timestamps.
         let stamped = !self.total.ready_to_read.histogram().is_empty();
         Latencies {
@@ -243,7 +244,7 @@ impl Tally {
     }
 
     fn notes(&self, plan: &Plan) -> Vec<String> {
-        let closed_loop = plan.rate_per_s().is_none().then(|| result::CLOSED_LOOP.to_owned());
+        let closed_loop = (!plan.is_open_loop()).then(|| result::CLOSED_LOOP.to_owned());
         let notes = [
             closed_loop,
             self.late_start_note(plan),

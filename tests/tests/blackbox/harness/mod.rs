@@ -11,6 +11,7 @@ pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod queues;
 pub(crate) mod quota;
+pub(crate) mod request_log;
 pub(crate) mod scraped_load;
 pub(crate) mod server;
 pub(crate) mod service;

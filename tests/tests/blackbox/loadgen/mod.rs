@@ -17,6 +17,8 @@ mod merge;
 mod metrics;
 mod output;
 mod pauses;
+mod replay;
+mod request_log;
 mod slo;
 mod stall;
 mod start_at;
@@ -42,6 +44,8 @@ pub(crate) fn groups() -> Vec<Group> {
         merge::group(),
         csv::group(),
         histograms::group(),
+        request_log::group(),
+        replay::group(),
         html::group(),
         slo::group(),
         talk::group(),
