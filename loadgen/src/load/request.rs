@@ -488,7 +488,7 @@ pub(crate) mod tests {
         let content = Content::Recorded("file".into(), recorded, Order::InOrder);
         Request {
             dialogue: DialogueRequest { content, ..request().dialogue },
-            replay: Some(Speed::ONE),
+            replay: Some("1".parse().unwrap()),
             ..request()
         }
     }
@@ -504,7 +504,7 @@ pub(crate) mod tests {
         assert_eq!(Request { timing, ..replay(file) }.plan(1).unwrap().timing.warmup, Duration::ZERO);
         let without_times = replay("a\nb\n").plan(1).unwrap_err();
         assert_eq!(without_times, PlanError::ReplayWithoutTimes("file".into()));
-        let without_file = Request { replay: Some(Speed::ONE), ..request() }.plan(1).unwrap_err();
+        let without_file = Request { replay: Some("1".parse().unwrap()), ..request() }.plan(1).unwrap_err();
         assert_eq!(without_file, PlanError::ReplayWithoutFile);
     }
 
