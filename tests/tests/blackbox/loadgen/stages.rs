@@ -136,7 +136,7 @@ fn a_comparison_runs_the_stages_and_a_sweep_does_not() {
     let args = "compare --modes thread-pool -c 2 -w 50ms --rounds 1 -q --stages 100/200ms,0..100/200ms --format json";
     let args: Vec<_> = args.split_whitespace().collect();
     let result = Report::read(&Loadgen::new(&args).finish());
-    let stages = result.at("subjects.0.rounds.0.report.stages").as_array().unwrap();
+    let stages = result.at("subjects.0.rounds.0.stages").as_array().unwrap();
     let due: Vec<_> = stages.iter().map(|stage| stage["due"].as_u64().unwrap()).collect();
     assert!(due[0].abs_diff(20) <= 1 && due[1].abs_diff(10) <= 1, "{due:?}");
     Loadgen::new(&["sweep", "--stages", "1k/1s"]).finish().expect_code(2).expect_stderr(&["--stages"]);

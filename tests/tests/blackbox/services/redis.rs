@@ -114,7 +114,7 @@ fn a_value_that_was_set_is_read_back() {
 
 fn another_protocol_is_named() {
     let redis = Service::redis("");
-    let finished = Loadgen::run(Some(&redis.address()), "--protocol memcached -c 2 -d 1s")
+    let finished = Loadgen::run(Some(&redis.address()), "--protocol memcached -c 2 -d 2s -w 0s")
         .args(["--message", "get key"])
         .finish();
     assert_eq!(finished.code, Some(4), "{finished}");
