@@ -8,6 +8,7 @@ pub(crate) mod cpu_quota;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod interruption;
+pub(crate) mod latency;
 pub(crate) mod link;
 pub(crate) mod notice;
 pub(crate) mod pauses;

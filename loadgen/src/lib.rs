@@ -22,6 +22,7 @@ mod format;
 mod judge;
 mod live;
 mod load;
+mod protocol;
 mod result;
 mod subject;
 

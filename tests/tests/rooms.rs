@@ -8,7 +8,7 @@ use std::{
 
 /// loadgen's folders, from the command line down to the load. Each may import from those after it.
 const LOADGEN: &[&str] =
-    &["args", "command", "live", "format", "judge", "result", "subject", "engine", "load"];
+    &["args", "command", "live", "format", "judge", "result", "subject", "engine", "load", "protocol"];
 /// The other crates have no order of folders, but no import cycle either.
 const CRATES: &[(&str, &[&str])] = &[("common", &[]), ("loadgen", LOADGEN), ("server", &[])];
 

@@ -9,15 +9,17 @@ use std::{
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use common::{Address, units::parse_positive_count};
 
-use crate::load::{
-    dialogue::{Content, DialogueRequest, Message},
-    expect::Expect,
-    message::SIZE_MAX,
-    mix::{MessageArg, Source},
-    plan::Against,
-    protocol::{Framing, PROTOCOLS, Protocol, echo::Echo},
-    recorded::{Order, Recorded},
-    request::PlanError,
+use crate::{
+    load::{plan::Against, request::PlanError},
+    protocol::{
+        Framing, PROTOCOLS, Protocol,
+        dialogue::{Content, DialogueRequest, Message},
+        echo::Echo,
+        expect::Expect,
+        message::SIZE_MAX,
+        mix::{MessageArg, Source},
+        recorded::{Order, Recorded},
+    },
 };
 
 /// The requests and replies.
@@ -179,5 +181,5 @@ fn unreadable(flag: String, error: &dyn std::fmt::Display) -> PlanError {
 
 fn protocol_parser() -> impl TypedValueParser<Value = &'static str> {
     let names = PROTOCOLS.iter().map(|row| PossibleValue::new(row.name).help(row.summary));
-    PossibleValuesParser::new(names).map(|name| crate::load::protocol::row(&name).name)
+    PossibleValuesParser::new(names).map(|name| crate::protocol::row(&name).name)
 }

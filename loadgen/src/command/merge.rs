@@ -27,7 +27,7 @@ use crate::{
         outcome::{self, Outcome},
         stored,
     },
-    engine::{recording, window::Stall},
+    engine::{latency, window::Stall},
     judge,
     load::slo::{Slo, SloError},
     result::{
@@ -301,7 +301,7 @@ fn histogram(
     what: &'static str,
     get: impl Fn(&Report) -> Option<&str>,
 ) -> Result<Histogram<u64>, MergeError> {
-    let mut total = recording::Latency::default().histogram().clone();
+    let mut total = latency::Latency::default().histogram().clone();
     for part in parts {
         if let Some(hdr) = get(&part.report) {
             add(&mut total, hdr, &part.name, what)?;

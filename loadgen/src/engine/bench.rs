@@ -36,11 +36,8 @@ use crate::{
         tls::facts::{Agreed, TlsFacts},
         window::{Stall, Window},
     },
-    load::{
-        exchange::{Exchange, Mismatch},
-        plan::Plan,
-        schedule::Load,
-    },
+    load::{plan::Plan, schedule::Load},
+    protocol::exchange::{Exchange, Mismatch},
 };
 
 /// The state that the clients of one load thread share.

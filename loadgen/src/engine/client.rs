@@ -18,7 +18,8 @@ use self::{
 };
 use crate::{
     engine::{bench::Bench, failure::Failure, request_log::Ending, socket, timers::Wake, tls::TlsClient},
-    load::{exchange::Exchange, schedule::Schedule},
+    load::schedule::Schedule,
+    protocol::exchange::Exchange,
 };
 
 /// One client.

@@ -7,7 +7,7 @@ use crate::{
         client::Served, failure::FailureCounts, pauses::Pauses, probes::ThreadProbe, recording::Recording,
         tls::facts::TlsFacts, window::Stall,
     },
-    load::exchange::Mismatch,
+    protocol::exchange::Mismatch,
 };
 
 /// A message from a load thread to the conductor.

@@ -2,7 +2,7 @@
 
 use crate::engine::{
     failure::{Failure, FailureCounts},
-    recording::Latency,
+    latency::Latency,
 };
 
 /// The outcomes of some of the requests that were due in the window.

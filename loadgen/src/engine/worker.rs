@@ -31,10 +31,10 @@ use crate::{
         tls::TlsClient,
     },
     load::{
-        exchange::{Exchange, Visitor},
         plan::Plan,
         schedule::{Place, Schedule},
     },
+    protocol::exchange::{Exchange, Visitor},
 };
 
 /// The longest wait for replies after an interruption.

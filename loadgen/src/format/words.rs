@@ -8,11 +8,8 @@ use std::{
 use common::human::{count, duration_ns, failed_ns, plural, rate};
 
 use crate::{
-    load::{
-        expect::Expect,
-        protocol::{Protocol, echo::Echo},
-        schedule::Arrival,
-    },
+    load::schedule::Arrival,
+    protocol::{Protocol, echo::Echo, expect::Expect},
     result::{Aborted, Environment, FailedTail, PlanSummary, Recovery, Report, Server, Status, Tls},
 };
 

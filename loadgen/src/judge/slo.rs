@@ -149,7 +149,7 @@ mod tests {
     fn no_objective_holds_without_a_reply() {
         let mut report = example();
         report.latency_ns.response =
-            crate::result::summary::latency(&crate::engine::recording::Latency::default());
+            crate::result::summary::latency(&crate::engine::latency::Latency::default());
         report.fairness.jain = None;
         for text in ["p50<1h", "mean<1h", "max<1h", "jain>0"] {
             let outcome = &judge(&[slo(text)], &report)[0];

@@ -7,13 +7,15 @@ use std::{
 
 use common::{Address, units::nanoseconds};
 
-use crate::load::{
-    abort::AbortOn,
-    dialogue::Dialogue,
-    schedule::{Load, Pace},
-    slo::Slo,
-    stages::Stages,
-    tls::TlsPlan,
+use crate::{
+    load::{
+        abort::AbortOn,
+        schedule::{Load, Pace},
+        slo::Slo,
+        stages::Stages,
+        tls::TlsPlan,
+    },
+    protocol::dialogue::Dialogue,
 };
 
 /// The plan of a run.

@@ -9,17 +9,19 @@ use std::{
 
 use common::{Address, units::format_duration};
 
-use crate::load::{
-    dialogue::{Content, Dialogue, DialogueError, DialogueRequest},
-    plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
-    rate::Rate,
-    schedule::{
-        Arrival, Load, Pace,
-        course::Course,
-        replay::{ReplayTimes, Speed},
+use crate::{
+    load::{
+        plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
+        rate::Rate,
+        schedule::{
+            Arrival, Load, Pace,
+            course::Course,
+            replay::{ReplayTimes, Speed},
+        },
+        stages::Stages,
+        tls::{TlsError, TlsPlan, TlsRequest},
     },
-    stages::Stages,
-    tls::{TlsError, TlsPlan, TlsRequest},
+    protocol::dialogue::{Content, Dialogue, DialogueError, DialogueRequest},
 };
 
 /// The maximum number of clients: more than the memory and the ports of one machine allow.
@@ -386,8 +388,8 @@ fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::load::{
-        protocol::Framing,
+    use crate::protocol::{
+        Framing,
         recorded::{Order, Recorded},
     };
 

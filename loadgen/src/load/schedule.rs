@@ -14,7 +14,6 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use common::units::nanoseconds;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::poisson::mix;
 use self::{
     constant::Constant,
     course::Course,

@@ -90,7 +90,7 @@ mod tests {
         };
         report.plan.stages = stages.iter().map(stage).collect();
         report.elapsed_s = p99_ms.len() as f64;
-        let none = crate::engine::recording::Latency::default();
+        let none = crate::engine::latency::Latency::default();
         let interval = summary::interval(0.0, 0.0, none.histogram(), Unanswered::default());
         let of = |(index, p99_ms): (usize, &u64)| Interval {
             t_s: index as f64,

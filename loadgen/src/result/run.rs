@@ -39,7 +39,7 @@ pub(crate) use self::{
     tls::{Tls, TlsSummary},
     verdict::{Reason, Status, Verdict},
 };
-use crate::load::exchange::Mismatch;
+use crate::protocol::exchange::Mismatch;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ pub(crate) use self::{
     quantile::{Quantile, SAMPLES_BEYOND, Unanswered, max, quantile_of, samples_needed},
 };
 use crate::{
-    engine::{failure::Failure, recording::Latency as Samples, slice::Slice},
+    engine::{failure::Failure, latency::Latency as Samples, slice::Slice},
     result::{FailedTail, Interval, Latency, Outcomes, Report},
 };
 

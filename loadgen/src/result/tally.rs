@@ -22,7 +22,8 @@ use crate::{
         tls::facts::TlsFacts,
         window::{Stall, Window},
     },
-    load::{exchange::Mismatch, plan::Plan},
+    load::plan::Plan,
+    protocol::exchange::Mismatch,
     result::{
         Aborted, Interval, Tail,
         cost::Cost,

@@ -2,19 +2,20 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    engine::{failure::Failure, recording},
-    load::{expect::Expect, schedule::Arrival},
+    engine::{failure::Failure, latency},
+    load::schedule::Arrival,
+    protocol::expect::Expect,
     result::summary,
     subject::cpus::Division,
 };
 
 /// A short run without failures.
 pub(crate) fn example() -> Report {
-    let mut response = recording::Latency::default();
+    let mut response = latency::Latency::default();
     (0..2_000_u64).for_each(|number| response.record(40_000 + number * number));
-    let mut service = recording::Latency::default();
+    let mut service = latency::Latency::default();
     (0..2_000_u64).for_each(|number| service.record(38_000 + number * 100));
-    let mut lag = recording::Latency::default();
+    let mut lag = latency::Latency::default();
     (0..2_000_u64).for_each(|number| lag.record(900 + number));
     Report {
         schema: SCHEMA,
@@ -97,7 +98,7 @@ pub(crate) fn example() -> Report {
             successful: summary::latency(&response),
             service: summary::latency(&service),
             schedule_lag: Some(summary::latency(&lag)),
-            connect: summary::latency(&recording::Latency::default()),
+            connect: summary::latency(&latency::Latency::default()),
             handshake: None,
             due_to_written: summary::latency(&lag),
             written_to_ready: None,
@@ -179,7 +180,7 @@ pub(crate) fn with_failures() -> Report {
 /// The same run with a length of 1.5 s. The last half second is slower.
 pub(crate) fn with_intervals() -> Report {
     let interval = |t_s: f64, times_ns: std::ops::Range<u64>, achieved_per_s| {
-        let mut response = recording::Latency::default();
+        let mut response = latency::Latency::default();
         times_ns.for_each(|number| response.record(number * 1_000));
         summary::interval(t_s, achieved_per_s, response.histogram(), summary::Unanswered::default())
     };

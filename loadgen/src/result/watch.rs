@@ -9,7 +9,7 @@ use common::{
 use hdrhistogram::Histogram;
 
 use crate::{
-    engine::{failure::FailureCounts, recording},
+    engine::{failure::FailureCounts, latency},
     load::{abort::AbortOn, plan::Measuring, slo::Metric},
     result::{
         Aborted, Interval,
@@ -62,7 +62,7 @@ impl Watch {
             covering: nanoseconds(abort_on.over).div_ceil(interval_ns).max(1) as usize,
             abort_on: abort_on.clone(),
             seen: VecDeque::new(),
-            times: recording::Latency::default().histogram().clone(),
+            times: latency::Latency::default().histogram().clone(),
         };
         Self {
             conditions: measuring.abort_on.iter().map(condition).collect(),
@@ -176,7 +176,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{failure::Failure, recording::Latency};
+    use crate::engine::{failure::Failure, latency::Latency};
 
     /// A watch over intervals of 100 ms.
     fn watch(condition: &str) -> Watch {

@@ -16,11 +16,12 @@ use crate::{
         interruption::Interruption,
         tls::TlsClient,
     },
-    load::{
+    load::plan::Plan,
+    protocol::{
+        Protocol,
+        echo::Echo,
         exchange::{Awaited, Exchange, Heard, Visitor},
         expect::Expect,
-        plan::Plan,
-        protocol::{Protocol, echo::Echo},
     },
     subject::{
         server_process::{START_TIMEOUT, ServerProcess},

@@ -6,7 +6,7 @@ use common::units::format_duration;
 
 use super::{MergeError, Part, add};
 use crate::{
-    engine::recording,
+    engine::latency,
     result::{
         Interval, Report,
         summary::{self, Unanswered},
@@ -99,7 +99,7 @@ fn intervals(parts: &[Part], offset_us: impl Fn(&Report) -> u64) -> Result<(Vec<
 /// The sum of the intervals at one place of the grid.
 fn interval(t_s: f64, parts: &[(&str, &Interval)]) -> Result<Interval, MergeError> {
     let achieved_per_s = parts.iter().map(|(_, interval)| interval.achieved_per_s).sum();
-    let mut response = recording::Latency::default().histogram().clone();
+    let mut response = latency::Latency::default().histogram().clone();
     for (name, interval) in parts {
         add(&mut response, &interval.hdr, name, "intervals.hdr")?;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{MergeError, Part, add};
 use crate::{
-    engine::recording,
+    engine::latency,
     result::{
         Kind, Outcomes, Stage,
         summary::{self, Unanswered},
@@ -48,7 +48,7 @@ fn sum(parts: &[(&Part, &Outcomes)], what: &'static str) -> Result<Outcomes, Mer
     let sum = |of: fn(&Outcomes) -> u64| {
         parts.iter().fold(0, |sum: u64, (_, outcomes)| sum.saturating_add(of(outcomes)))
     };
-    let mut times = recording::Latency::default().histogram().clone();
+    let mut times = latency::Latency::default().histogram().clone();
     let (mut unanswered, mut errors) = (Unanswered::default(), BTreeMap::new());
     for (part, outcomes) in parts {
         add(&mut times, &outcomes.response_ns.hdr, &part.name, what)?;

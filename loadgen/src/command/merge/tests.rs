@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    load::{exchange::Mismatch, schedule::Arrival},
+    load::schedule::Arrival,
+    protocol::exchange::Mismatch,
     result::{Calibration, Interval, Loop, MergedPart, Network, Outcomes, Stage, StagePlan, tests::example},
 };
 
@@ -9,7 +10,7 @@ const START_US: u64 = 1_800_000_001_000_000;
 
 /// A result with these times of requests, and these numbers of replies to clients.
 fn part(name: &str, times_ns: &[u64], replies: &[u64]) -> Part {
-    let mut samples = recording::Latency::default();
+    let mut samples = latency::Latency::default();
     times_ns.iter().for_each(|time_ns| samples.record(*time_ns));
     let latency = summary::latency(&samples);
     let (sum, clients) = (replies.iter().sum::<u64>(), replies.len() as u64);
@@ -309,7 +310,7 @@ fn plans_of_different_loads_are_an_error_that_names_the_difference() {
             ["numbered messages", "the messages of m.bin"],
         ),
         (
-            |report| report.plan.expect = crate::load::expect::Expect::None,
+            |report| report.plan.expect = crate::protocol::expect::Expect::None,
             ["--expect upper", "--expect none"],
         ),
         (|report| report.plan.warmup_s = 1.5, ["a warm-up of 1s", "a warm-up of 1s 500ms"]),
@@ -506,7 +507,7 @@ fn the_same_stages_are_added_and_different_ones_are_refused() {
             to_per_s: 2_000.0,
             duration_s: 2.0,
         }];
-        let samples = recording::Latency::from_iter([time_ns, time_ns]);
+        let samples = latency::Latency::from_iter([time_ns, time_ns]);
         report.stages = vec![Stage {
             number: 1,
             stage: written.to_owned(),

@@ -172,7 +172,7 @@ pub(crate) mod tests {
     /// A run with this response time, and this share of the offered rate.
     pub(crate) fn point(level: u64, time_ns: u64, share: f64) -> Point {
         let mut report = example();
-        let mut response = crate::engine::recording::Latency::default();
+        let mut response = crate::engine::latency::Latency::default();
         (0..2_000).for_each(|_| response.record(time_ns));
         report.latency_ns.response = summary::latency(&response);
         report.rate.offered_per_s = Some(level as f64);

@@ -12,7 +12,8 @@ use crate::{
         },
         timestamps::{self, ReceivedAt},
     },
-    load::{exchange::Exchange, plan::Plan},
+    load::plan::Plan,
+    protocol::exchange::Exchange,
 };
 
 /// The most bytes of one read or write.

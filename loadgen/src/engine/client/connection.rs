@@ -15,7 +15,7 @@ use crate::{
         timers::Wake,
         tls::TlsClient,
     },
-    load::{exchange::Exchange, schedule::mix},
+    protocol::{exchange::Exchange, random::mix},
 };
 
 /// The longest wait after the first failure. It doubles with each further one.

@@ -9,7 +9,7 @@ use crate::{
         link::{Link, LinkError, tls::TlsLink},
         tls::TlsClient,
     },
-    load::exchange::Exchange,
+    protocol::exchange::Exchange,
 };
 
 impl<X: Exchange> Client<X> {

@@ -11,7 +11,7 @@ use crate::{
         request_log::Ending,
         timestamps,
     },
-    load::exchange::{Awaited, Exchange, Heard, ReplyEnd},
+    protocol::exchange::{Awaited, Exchange, Heard, ReplyEnd},
 };
 
 impl<X: Exchange> Client<X> {

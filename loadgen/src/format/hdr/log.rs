@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        engine::recording::Latency,
+        engine::latency::Latency,
         result::{
             summary,
             tests::{with_failures, with_intervals},

@@ -100,7 +100,7 @@ fn ms(time_ns: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::recording::Latency;
+    use crate::engine::latency::Latency;
 
     fn text(times_ns: impl IntoIterator<Item = u64>) -> String {
         text_with(times_ns, None)

@@ -175,7 +175,7 @@ fn spans(report: &Report) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::{
-        engine::recording,
+        engine::latency,
         result::{
             Pause, StagePlan,
             summary::{self, Quantile, Unanswered},
@@ -184,7 +184,7 @@ mod tests {
     };
 
     fn histogram(times_ns: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut samples = recording::Latency::default();
+        let mut samples = latency::Latency::default();
         times_ns.into_iter().for_each(|time_ns| samples.record(time_ns));
         samples.histogram().clone()
     }

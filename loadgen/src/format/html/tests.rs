@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     command::compare::against::tests::held,
-    engine::recording,
+    engine::latency,
     result::{
         Calibration, Floor, Interval, Latency, Merged, MergedPart, Pause, Pauses, Report, Requests,
         SloOutcome, Tail,
@@ -15,7 +15,7 @@ use crate::{
 /// A run of 4,000 requests, 100 of which got no reply: they timed out, were never sent, or were cut off.
 fn failing() -> Report {
     let mut report = run();
-    let mut times = recording::Latency::default();
+    let mut times = latency::Latency::default();
     (1..=3_900).for_each(|number| times.record(number * 1_000));
     let none = Unanswered { count: 100, waited_ns_min: 300_000_000 };
     report.latency_ns.response = summary::distribution(times.histogram(), none);
@@ -185,7 +185,7 @@ fn every_page_has_the_commands_that_reproduce_it() {
 fn a_run_without_a_reply_has_a_page() {
     let mut report = run();
     let nothing =
-        Latency { hdr: summary::serialise(recording::Latency::default().histogram()), ..Latency::default() };
+        Latency { hdr: summary::serialise(latency::Latency::default().histogram()), ..Latency::default() };
     report.latency_ns.response = nothing.clone();
     report.latency_ns.service = nothing.clone();
     report.latency_ns.schedule_lag = None;
@@ -197,7 +197,7 @@ fn a_run_without_a_reply_has_a_page() {
     assert!(!without.contains("<figure") && without.contains("holds no intervals"), "{without}");
     // Requests without a reply are shown even if no request got one.
     let none = Unanswered { count: 50, waited_ns_min: 1_000_000_000 };
-    report.latency_ns.response = summary::distribution(recording::Latency::default().histogram(), none);
+    report.latency_ns.response = summary::distribution(latency::Latency::default().histogram(), none);
     let failed = text(&Document::Run(Box::new(report)));
     for part in ["from p0 on: no reply", "50 of 50 requests got no reply: longer than 1.00 s"] {
         assert!(failed.contains(part), "{part} in {failed}");
@@ -281,7 +281,7 @@ fn an_interval_with_only_failed_requests_is_shown() {
     let none = Unanswered { count: 50, waited_ns_min: 1_000_000_000 };
     report.intervals = vec![Interval {
         hdr: String::new(),
-        ..summary::interval(0.0, 0.0, recording::Latency::default().histogram(), none)
+        ..summary::interval(0.0, 0.0, latency::Latency::default().histogram(), none)
     }];
     let text = text(&Document::Run(Box::new(report)));
     assert!(

@@ -124,7 +124,7 @@ pub(super) fn reconnects(report: &Report) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::recording::Latency, judge::verdict::tests::codes, result::Network};
+    use crate::{engine::latency::Latency, judge::verdict::tests::codes, result::Network};
 
     #[test]
     fn each_rule_applies_beyond_its_bound() {

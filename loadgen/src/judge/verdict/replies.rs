@@ -7,7 +7,7 @@ use common::human::{count, percent, plural, were};
 use super::Finding;
 use crate::{
     engine::failure::Failure,
-    load::protocol::{Protocol, echo::Echo},
+    protocol::{Protocol, echo::Echo},
     result::{Loop, Report, Status},
 };
 

@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 
 use crate::engine::{
     failure::FailureCounts,
-    recording::{Counts, LATENCY_NS_MAX, Latency, Recording},
+    latency::{LATENCY_NS_MAX, Latency},
+    recording::{Counts, Recording},
     window::Window,
 };
 

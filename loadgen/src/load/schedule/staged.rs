@@ -8,8 +8,8 @@ use rand_distr::{Distribution, Exp1};
 use super::{
     Place,
     course::{Course, NEVER, ONE, Requests},
-    poisson::mix,
 };
+use crate::protocol::random::mix;
 
 /// Due times that are a function of the number of the request: the moment at which the integral of the rate passes it.
 #[derive(Clone, Debug)]

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::TlsSummary;
-use crate::load::{
-    expect::Expect,
-    plan::Plan,
-    protocol::{Protocol, echo::Echo},
-    rate::Rate,
-    schedule::{Arrival, Load},
-    stages::{RateOrZero, Stage, Stages},
-    start_at,
+use crate::{
+    load::{
+        plan::Plan,
+        rate::Rate,
+        schedule::{Arrival, Load},
+        stages::{RateOrZero, Stage, Stages},
+        start_at,
+    },
+    protocol::{Protocol, echo::Echo, expect::Expect},
 };
 
 /// Closed or open loop.

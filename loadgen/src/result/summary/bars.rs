@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::{engine::recording::LATENCY_NS_MAX, result::Bar};
+use crate::{engine::latency::LATENCY_NS_MAX, result::Bar};
 
 /// The fewest rows of a drawn histogram, if the data suffice.
 const BARS_MIN: usize = 12;
@@ -80,7 +80,7 @@ fn merge_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::recording::Latency as Samples;
+    use crate::engine::latency::Latency as Samples;
 
     #[test]
     fn the_rows_hold_every_sample_once_and_reach_the_longest_one() {

@@ -6,7 +6,7 @@ use hdrhistogram::{
     serialization::{Deserializer, Serializer, V2DeflateSerializer},
 };
 
-use crate::engine::recording::Latency as Samples;
+use crate::engine::latency::Latency as Samples;
 
 /// A histogram in base64, as [`deserialise`] reads it.
 pub(crate) fn serialise(histogram: &Histogram<u64>) -> String {

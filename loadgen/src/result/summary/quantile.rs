@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::{
-    engine::recording::{Counts, LATENCY_NS_MAX},
+    engine::{latency::LATENCY_NS_MAX, recording::Counts},
     result::{FailedTail, Interval, Outcomes, Report},
 };
 
@@ -129,7 +129,7 @@ pub(super) fn clamp(value_ns: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::recording::Latency as Samples;
+    use crate::engine::latency::Latency as Samples;
 
     #[test]
     fn a_percentile_needs_ten_samples_beyond_it() {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    engine::recording,
+    engine::latency,
     format::json,
     judge::verdict,
     result::{Document, SCHEMA, SloOutcome, summary, tests::example as report},
@@ -142,7 +142,7 @@ fn subject(name: &str) -> SweepSubject {
 /// and grow during the run if that is not positive.
 fn point(level: u64, mu: u64, purpose: Purpose) -> Point {
     let mut report = report();
-    let (samples, mut response) = (2_000, recording::Latency::default());
+    let (samples, mut response) = (2_000, latency::Latency::default());
     for number in 0..samples {
         let quantile = (f64::from(number) + 0.5) / f64::from(samples);
         let seconds = match level < mu {

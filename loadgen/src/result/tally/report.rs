@@ -9,11 +9,12 @@ use crate::{
     engine::{
         client::Served,
         failure::{Failure, FailureCounts},
+        latency::{LATENCY_NS_MAX, Latency},
         pauses::{KEPT_MAX, Pause},
         probes::{MachineProbe, ThreadProbe},
-        recording::{LATENCY_NS_MAX, Latency},
     },
-    load::{expect::Expect, plan::Plan, start_at, tls::Trust},
+    load::{plan::Plan, start_at, tls::Trust},
+    protocol::expect::Expect,
     result::{
         self, Connections, Fairness, Generator, Kind, Latencies, Network, Rate, Report, Requests, SCHEMA,
         Server, Status, Tls, Verdict,

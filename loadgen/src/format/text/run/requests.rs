@@ -10,7 +10,7 @@ use crate::{
         text::page::{Page, line},
         words::handshakes,
     },
-    load::{exchange::Mismatch, expect::Expect},
+    protocol::{exchange::Mismatch, expect::Expect},
     result::Report,
 };
 

@@ -4,7 +4,7 @@ use crate::{
         screen::{Screen, width},
         text,
     },
-    load::exchange::Mismatch,
+    protocol::exchange::Mismatch,
     result::{
         Document, SloOutcome,
         tests::{example, with_failures},
