@@ -192,6 +192,27 @@ SERIES = [
         "--rounds 3 --seconds 1",
     ),
     Entry(
+        "services-service-redis",
+        "loadgen beside redis-benchmark",
+        "loadgen needs about half of the CPU of redis-benchmark, and is the only one whose p99 contains the stop of the server.",
+        "services --service redis --seconds 5",
+        "--rounds 3 --seconds 3",
+    ),
+    Entry(
+        "services-service-memcached",
+        "loadgen beside memcaslap",
+        "memcaslap reports no percentile.",
+        "services --service memcached --seconds 5",
+        "--rounds 3 --seconds 3",
+    ),
+    Entry(
+        "services-service-nginx",
+        "loadgen beside the load generators for HTTP",
+        "loadgen costs as much CPU as the C programs, and is the only one of them whose p99.9 is right.",
+        "services --service nginx --seconds 5",
+        "--rounds 3 --seconds 3",
+    ),
+    Entry(
         "lag",
         "The schedule lag",
         "In an open loop, loadgen sends nearly every request within 0.1 ms after it is due.",
