@@ -129,7 +129,7 @@ impl DialogueArgs {
 impl FramingArgs {
     fn framing(&self, against: &Against) -> Framing {
         let host = match against {
-            Against::Targets(targets) => targets.first().map_or(String::new(), host),
+            Against::Targets(targets) => targets.first().map_or("localhost".to_owned(), host),
             Against::OwnServer(_) => "localhost".to_owned(),
         };
         Framing {

@@ -36,7 +36,10 @@ fn of_run(report: &Report) -> String {
     format!(
         "{}{}: {}/s{offered}, response p50 {}, p99 {}, max {}; {}{missed}",
         verdict(&report.verdict),
-        interrupted(report.interrupted),
+        match &report.aborted {
+            Some(_) => " (ended by --abort-on)",
+            None => interrupted(report.interrupted),
+        },
         rate(report.rate.achieved_per_s),
         time("p50", response.p50),
         time("p99", response.p99),

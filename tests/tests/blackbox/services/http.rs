@@ -3,7 +3,8 @@
 use crate::{
     behaviour::group,
     harness::{
-        load::Loadgen,
+        load::{Loadgen, Report},
+        programs,
         service::{self, Service},
     },
 };
@@ -15,6 +16,7 @@ group! {
         a_status_that_is_not_expected_is_shown needs service::nginx,
         a_server_that_closes_after_a_number_of_requests_loses_none needs service::nginx,
         a_recorded_file_is_sent_in_order needs service::nginx,
+        started_web_servers_are_compared needs service::nginx,
     }
 }
 
@@ -97,4 +99,18 @@ fn a_recorded_file_is_sent_in_order() {
     assert_eq!(report.count("requests.completed"), 30);
     let expected = "200 GET /?1\n200 GET /?2\n200 HEAD /?3\n".repeat(10);
     assert_eq!(nginx.access_log(30), expected);
+}
+
+fn started_web_servers_are_compared() {
+    let script = programs::workspace().join("tests/peers/nginx.sh");
+    let servers = ["one", "two"].map(|name| format!("{name}={} {{port}}", script.display()));
+    let args = "compare --protocol http -c 4 -d 200ms -w 50ms --rounds 1 -q --format json";
+    let finished = Loadgen::new(&args.split_whitespace().collect::<Vec<_>>())
+        .args(["--message", "GET /", "--server", &servers[0], "--server", &servers[1]])
+        .finish();
+    let report = Report::read(finished.expect_report());
+    for server in ["0", "1"] {
+        assert!(report.count(&format!("subjects.{server}.rounds.0.requests.completed")) > 0);
+        assert_eq!(report.count(&format!("subjects.{server}.rounds.0.requests.failed")), 0);
+    }
 }
