@@ -6,6 +6,7 @@ use crate::{
         load::{Loadgen, Report},
         programs,
         service::{self, Service},
+        tls::Authority,
     },
 };
 
@@ -17,6 +18,7 @@ group! {
         a_server_that_closes_after_a_number_of_requests_loses_none needs service::nginx,
         a_recorded_file_is_sent_in_order needs service::nginx,
         started_web_servers_are_compared needs service::nginx,
+        each_request_over_tls_is_in_the_access_log needs service::nginx,
     }
 }
 
@@ -113,4 +115,16 @@ fn started_web_servers_are_compared() {
         assert!(report.count(&format!("subjects.{server}.rounds.0.requests.completed")) > 0);
         assert_eq!(report.count(&format!("subjects.{server}.rounds.0.requests.failed")), 0);
     }
+}
+
+fn each_request_over_tls_is_in_the_access_log() {
+    let authority = Authority::new("authority");
+    let server = authority.issue("nginx", &["127.0.0.1"]);
+    let (certificate, key) = (server.certificate.display(), server.key.display());
+    let nginx = Service::nginx("ssl", &format!("ssl_certificate {certificate}; ssl_certificate_key {key};"));
+    let report = Loadgen::run(Some(&nginx.address()), "--protocol http --tls -c 5 -n 500 -w 0s")
+        .args(["--tls-ca", authority.file().to_str().expect("the path is UTF-8"), "--message", "GET /"])
+        .report();
+    assert_eq!(report.count("requests.completed"), 500);
+    assert_eq!(nginx.access_log(500).lines().count(), 500);
 }

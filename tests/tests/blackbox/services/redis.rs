@@ -5,6 +5,7 @@ use crate::{
     harness::{
         load::Loadgen,
         service::{self, Service},
+        tls::Authority,
     },
 };
 
@@ -15,6 +16,7 @@ group! {
         every_type_of_reply_is_read_in_both_versions needs service::redis,
         a_value_that_was_set_is_read_back needs service::redis,
         another_protocol_is_named needs service::redis,
+        over_tls_not_one_command_is_lost needs service::redis,
     }
 }
 
@@ -119,4 +121,27 @@ fn another_protocol_is_named() {
         .finish();
     assert_eq!(finished.code, Some(4), "{finished}");
     assert!(finished.stdout.contains("no reply of the target keeps to --protocol memcached"), "{finished}");
+}
+
+fn over_tls_not_one_command_is_lost() {
+    let authority = Authority::new("authority");
+    let server = authority.issue("redis", &["127.0.0.1"]);
+    let redis = Service::redis(&format!(
+        "tls-port PORT\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients no",
+        server.certificate.display(),
+        server.key.display(),
+        authority.file().display()
+    ));
+    let trust = authority.file();
+    let run = |args: &str, message: &str| {
+        Loadgen::run(Some(&redis.address()), args)
+            .args(["--protocol", "resp", "--tls", "--tls-ca", trust.to_str().expect("the path is UTF-8")])
+            .args(["--message", message])
+            .report()
+    };
+    let report = run("-c 5 -n 500 -w 0s -p 4 --requests-per-connection 20", "INCR number");
+    assert_eq!(report.count("requests.completed"), 500);
+    assert!(report.count("tls.full_handshakes") >= 5, "{:?}", report.at("tls"));
+    let read_back = run("-c 1 -n 1 -w 0s --expect equals:$3\\r\\n500", "GET number");
+    assert_eq!(read_back.count("requests.completed"), 1);
 }
