@@ -132,7 +132,8 @@ impl SweepArgs {
     /// # Errors
     /// When the message file cannot be read.
     pub(crate) fn request(&self) -> Result<SweepRequest, PlanError> {
-        let mut load = self.load.request(Against::Targets(Vec::new()))?;
+        let mut load = self.load.request(Against::Targets(self.targets.clone()))?;
+        load.against = Against::Targets(Vec::new());
         servers::limit(&mut load);
         load.timeouts.first_reply = self.wait_for_server;
         Ok(SweepRequest {

@@ -118,7 +118,7 @@ pub(crate) fn prepare(task: Task) -> Result<Box<dyn FnOnce() + Send>, Errno> {
         }
     }
     let plan = task.plan.clone();
-    plan.dialogue.accept(Prepare(task))
+    plan.dialogue.accept(plan.seed, plan.connections, Prepare(task))
 }
 
 impl<X: Exchange> Worker<X> {

@@ -21,7 +21,11 @@ use crate::{
         stages::Stages,
         tls::{TlsError, TlsPlan, TlsRequest},
     },
-    protocol::dialogue::{Content, Dialogue, DialogueError, DialogueRequest},
+    protocol::{
+        Protocol,
+        dialogue::{Content, Dialogue, DialogueError, DialogueRequest},
+        echo::Echo,
+    },
 };
 
 /// The maximum number of clients: more than the memory and the ports of one machine allow.
@@ -180,6 +184,9 @@ pub(crate) enum PlanError {
     /// The own server is an echo.
     #[error("loadgen's own server is an echo and does not speak {0}: give the TARGET of a server that does")]
     OwnServerProtocol(&'static str),
+    /// The echo inside the generator speaks no other protocol.
+    #[error("--calibrate compares with an echo and needs --protocol echo, not {0}: remove one of them")]
+    CalibrateProtocol(&'static str),
     /// TLS is not possible as requested.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -203,10 +210,13 @@ impl Request {
         let load = load(&self)?;
         let connections = at_most("--connections", self.connections, CONNECTIONS_MAX)?;
         let clients = u32::try_from(connections).expect("the maximum number of clients fits");
-        if matches!(self.against, Against::OwnServer(_)) && !ECHOED.contains(&self.dialogue.protocol) {
-            return Err(PlanError::OwnServerProtocol(self.dialogue.protocol));
+        if matches!(self.against, Against::OwnServer(_)) {
+            echoed(self.dialogue.protocol)?;
         }
-        let dialogue = Dialogue::new(self.dialogue, self.seed, clients)?;
+        if self.measuring.calibrate && self.dialogue.protocol != Echo::NAME {
+            return Err(PlanError::CalibrateProtocol(self.dialogue.protocol));
+        }
+        let dialogue = Dialogue::new(self.dialogue)?;
         if self.measuring.interval < INTERVAL_MIN {
             return Err(PlanError::ShortInterval);
         }
@@ -260,6 +270,14 @@ impl Request {
         }
         Ok(Some(plan))
     }
+}
+
+/// Checks that loadgen's own server can answer in a protocol.
+///
+/// # Errors
+/// [`PlanError::OwnServerProtocol`].
+pub(crate) fn echoed(protocol: &'static str) -> Result<(), PlanError> {
+    if ECHOED.contains(&protocol) { Ok(()) } else { Err(PlanError::OwnServerProtocol(protocol)) }
 }
 
 /// Checks that a server can listen on a target.

@@ -128,11 +128,11 @@ pub(crate) enum DialogueError {
 }
 
 impl Dialogue {
-    /// The dialogue of a load with this seed and this number of clients.
+    /// The dialogue of a load.
     ///
     /// # Errors
     /// When the description makes no sense; the error says what to change.
-    pub(crate) fn new(request: DialogueRequest, seed: u64, clients: u32) -> Result<Self, DialogueError> {
+    pub(crate) fn new(request: DialogueRequest) -> Result<Self, DialogueError> {
         let row = protocol::row(request.protocol);
         let framer = row.make(&request.framing).map_err(DialogueError::Framing)?;
         let expect = match request.expect {
@@ -140,9 +140,15 @@ impl Dialogue {
             None => row.expect.parse().expect("the table has valid expectations"),
         };
         check_expect(&expect, row.name)?;
+        if let Some(size) = request.framing.reply_size.filter(|size| *size > request.reply_bytes_max) {
+            let most = request.reply_bytes_max;
+            return Err(DialogueError::Framing(format!(
+                "--reply-size {size} is more than --max-reply {most}: raise --max-reply, or lower --reply-size"
+            )));
+        }
         let rules = |requests| {
             let reply_bytes_max = usize::try_from(request.reply_bytes_max).unwrap_or(usize::MAX);
-            Arc::new(FramedRules { requests, expect: expect.clone(), reply_bytes_max, seed })
+            Arc::new(FramedRules { requests, expect: expect.clone(), reply_bytes_max })
         };
         let (mut messages, mut file) = (Vec::new(), None);
         let (kinds, spoken) = match request.content {
@@ -183,7 +189,7 @@ impl Dialogue {
                 let kinds = recorded.kinds.clone();
                 let flag = format!("--messages {}", path.display());
                 let requests = framer
-                    .accept(FromFile { recorded, order, clients })
+                    .accept(FromFile { recorded, order })
                     .map_err(|problem| DialogueError::Request { flag, problem })?;
                 file = Some(path);
                 (kinds, Spoken::Framed(framer, rules(requests)))
@@ -192,18 +198,18 @@ impl Dialogue {
         Ok(Self { protocol: row.name, messages, file, kinds, expect, spoken })
     }
 
-    /// Calls the visitor with the exchange of one load thread.
-    pub(crate) fn accept<V: Visitor>(&self, visitor: V) -> V::Output {
+    /// Calls the visitor with the exchange of one load thread, in a run with this seed and this number of clients.
+    pub(crate) fn accept<V: Visitor>(&self, seed: u64, clients: u32, visitor: V) -> V::Output {
         match &self.spoken {
             Spoken::Echo(messages) => visitor.visit(messages.clone()),
             Spoken::Framed(protocol, rules) => {
-                protocol.accept(WithRules { visitor, rules: Arc::clone(rules) })
+                protocol.accept(WithRules { visitor, rules: Arc::clone(rules), seed, clients })
             }
         }
     }
 
     /// The length of the first request of the first client in bytes.
-    pub(crate) fn size(&self) -> usize {
+    pub(crate) fn size(&self, seed: u64, clients: u32) -> usize {
         struct Size;
 
         impl Visitor for Size {
@@ -213,7 +219,7 @@ impl Dialogue {
                 exchange.request(0, 0).len()
             }
         }
-        self.accept(Size)
+        self.accept(seed, clients, Size)
     }
 
     /// The same dialogue with an echo in upper case. None if the requests are not those of an echo.
@@ -239,6 +245,7 @@ fn check_expect(expect: &Expect, protocol: &'static str) -> Result<(), DialogueE
     let lacks = match expect {
         Expect::Status(_) if protocol != "http" => "status",
         Expect::NoError if !matches!(protocol, "resp" | "memcached") => "error replies",
+        Expect::Upper | Expect::Echo if matches!(protocol, "resp" | "memcached" | "http") => "echo",
         _ => return Ok(()),
     };
     Err(DialogueError::Expect { expect: expect.to_string(), protocol, lacks })
@@ -280,14 +287,13 @@ impl ProtocolVisitor for FromTexts<'_> {
 struct FromFile {
     recorded: Recorded,
     order: Order,
-    clients: u32,
 }
 
 impl ProtocolVisitor for FromFile {
     type Output = Result<Requests, String>;
 
     fn visit<P: Protocol>(self, protocol: P) -> Self::Output {
-        Requests::from_file(&protocol, self.recorded, self.order, self.clients)
+        Requests::from_file(&protocol, self.recorded, self.order)
     }
 }
 
@@ -295,12 +301,14 @@ impl ProtocolVisitor for FromFile {
 struct WithRules<V> {
     visitor: V,
     rules: Arc<FramedRules>,
+    seed: u64,
+    clients: u32,
 }
 
 impl<V: Visitor> ProtocolVisitor for WithRules<V> {
     type Output = V::Output;
 
     fn visit<P: Protocol>(self, protocol: P) -> V::Output {
-        self.visitor.visit(Framed::new(protocol, self.rules))
+        self.visitor.visit(Framed::new(protocol, self.rules, self.seed, self.clients))
     }
 }

@@ -22,6 +22,10 @@ const TOO_LONG: &str = "the end of the reply: it is longer than --max-reply";
 pub(crate) struct Framed<P> {
     protocol: P,
     rules: Arc<FramedRules>,
+    /// The seed of the run.
+    seed: u64,
+    /// The clients of the run.
+    clients: u32,
     /// The request that was expanded last.
     request: Vec<u8>,
 }
@@ -35,8 +39,6 @@ pub(crate) struct FramedRules {
     pub expect: Expect,
     /// The longest reply in bytes.
     pub reply_bytes_max: usize,
-    /// The seed of the run.
-    pub seed: u64,
 }
 
 /// What is known of a reply that is not complete.
@@ -50,25 +52,25 @@ pub(crate) struct Reading<R> {
 }
 
 impl<P: Protocol> Framed<P> {
-    /// The exchange of one load thread.
-    pub(crate) fn new(protocol: P, rules: Arc<FramedRules>) -> Self {
-        Self { protocol, rules, request: Vec::new() }
+    /// The exchange of one load thread, in a run with this seed and this number of clients.
+    pub(crate) fn new(protocol: P, rules: Arc<FramedRules>, seed: u64, clients: u32) -> Self {
+        Self { protocol, rules, seed, clients, request: Vec::new() }
     }
 
     fn at(&self, client: u32, request: u64) -> At {
-        At { client, request, seed: self.rules.seed }
+        At { client, request, seed: self.seed }
     }
 
     fn expand(&mut self, client: u32, request: u64) {
         self.request.clear();
         let at = self.at(client, request);
-        self.rules.requests.expand(&at, &mut self.request);
+        self.rules.requests.expand(&at, self.clients, &mut self.request);
     }
 
     /// What the reply depends on.
     fn asked(&mut self, awaited: Awaited) -> Asked {
         let at = self.at(awaited.client, awaited.request);
-        let asked = self.rules.requests.asked(&at);
+        let asked = self.rules.requests.asked(&at, self.clients);
         if P::REPLY_HAS_THE_LENGTH_OF_ITS_REQUEST {
             self.expand(awaited.client, awaited.request);
             return Asked { request_bytes: self.request.len(), ..asked };
@@ -148,9 +150,14 @@ impl<P: Protocol> Framed<P> {
             Expect::Prefix(Text { bytes, .. }) | Expect::Equals(Text { bytes, .. }) => length >= bytes.len(),
             Expect::Regex(regex) if reading.kept.is_empty() => regex.is_match(piece),
             Expect::Regex(regex) => {
+                let before = reading.kept.len();
                 reading.kept.extend_from_slice(piece);
-                regex.is_match(&reading.kept)
+                let is_match = regex.is_match(&reading.kept);
+                reading.kept.truncate(before);
+                is_match
             }
+            // The comparison has expanded the request.
+            Expect::Upper | Expect::Echo => length == self.request.len(),
             _ => true,
         }
     }
@@ -167,7 +174,7 @@ impl<P: Protocol> Exchange for Framed<P> {
 
     #[inline]
     fn kind(&self, client: u32, number: u64) -> usize {
-        self.rules.requests.kind(&self.at(client, number))
+        self.rules.requests.kind(&self.at(client, number), self.clients)
     }
 
     #[inline]
@@ -193,7 +200,7 @@ impl<P: Protocol> Exchange for Framed<P> {
             Progress::Complete(End { length, .. }) => length,
         };
         let whole = awaited.offset.saturating_add(length);
-        if whole > self.rules.reply_bytes_max {
+        if whole > self.rules.reply_bytes_max && !P::REPLY_HAS_THE_LENGTH_OF_ITS_REQUEST {
             let offset = self.rules.reply_bytes_max.saturating_sub(awaited.offset).min(bytes.len());
             return Err(WrongReply { offset, expected: Some(TOO_LONG) });
         }

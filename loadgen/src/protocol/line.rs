@@ -72,10 +72,18 @@ impl Protocol for Line {
 
     fn request(&self, text: &Template) -> Result<Template, String> {
         let delimiter = self.delimiter.needle();
-        if text.ends_with(delimiter) {
-            return Ok(text.clone());
+        let request = match text.ends_with(delimiter) {
+            true => text.clone(),
+            false => Template::concat([text.clone(), Template::literal(delimiter)]),
+        };
+        match request.split_once(delimiter) {
+            Some((_, after)) if after.as_literal() != Some(b"") => {
+                Err("the delimiter is in the middle of the text, so the server would reply more than once: use a message for \
+                     each request"
+                    .to_owned())
+            }
+            _ => Ok(request),
         }
-        Ok(Template::concat([text.clone(), Template::literal(delimiter)]))
     }
 
     fn read(&self, reading: &mut Tail, _asked: Asked, bytes: &[u8]) -> Result<Progress, Malformed> {
@@ -129,6 +137,15 @@ mod tests {
             let request = line.request(&Template::literal(text)).unwrap();
             assert_eq!(request.as_literal(), Some(b"PING\r\n".as_slice()));
         }
+    }
+
+    #[test]
+    fn a_request_with_a_delimiter_in_its_middle_is_refused() {
+        let refused = |text: &str| Line::default().request(&Template::parse(text).unwrap());
+        for text in ["a\\nb", "a\\nb\\n", "\\n{client}", "{client}\\n{request}\\n"] {
+            assert!(refused(text).unwrap_err().contains("more than once"), "{text}");
+        }
+        assert!(refused("{client}\\n").is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::protocol::{
     Asked, Protocol,
+    message::SIZE_MAX,
     mix::Mix,
     recorded::{Order, Recorded},
     template::{At, Template},
@@ -25,8 +26,6 @@ pub(crate) enum Requests {
         requests: Arc<[RecordedRequest]>,
         /// Which one is next.
         order: Order,
-        /// The clients of the load.
-        clients: u32,
     },
 }
 
@@ -60,6 +59,7 @@ impl Requests {
             let template = protocol.request(text).map_err(|error| (index, error))?;
             let mut first = Vec::new();
             template.expand(&At { client: 0, request: 0, seed: 0 }, &mut first);
+            check_length(first.len()).map_err(|error| (index, error))?;
             Ok(RequestTemplate { template, asked: protocol.asked(&first) })
         };
         let templates = texts.iter().enumerate().map(template).collect::<Result<_, _>>()?;
@@ -74,54 +74,59 @@ impl Requests {
         protocol: &impl Protocol,
         recorded: Recorded,
         order: Order,
-        clients: u32,
     ) -> Result<Self, String> {
         let request = |(index, message): (usize, crate::protocol::recorded::RecordedMessage)| {
             let text = Template::literal(message.bytes);
             let whole = protocol.request(&text).map_err(|error| format!("request {}: {error}", index + 1))?;
             let mut bytes = Vec::new();
             whole.expand(&At { client: 0, request: 0, seed: 0 }, &mut bytes);
+            check_length(bytes.len()).map_err(|error| format!("request {}: {error}", index + 1))?;
             let asked = protocol.asked(&bytes);
             Ok(RecordedRequest { bytes, kind: message.kind, asked })
         };
         let requests =
             recorded.messages.into_iter().enumerate().map(request).collect::<Result<_, String>>()?;
-        Ok(Self::Recorded { requests, order, clients })
+        Ok(Self::Recorded { requests, order })
     }
 
     /// Appends a request.
     #[inline]
-    pub(crate) fn expand(&self, at: &At, out: &mut Vec<u8>) {
+    pub(crate) fn expand(&self, at: &At, clients: u32, out: &mut Vec<u8>) {
         match self {
             Requests::Templates { templates, mix } => templates[mix.kind(at)].template.expand(at, out),
-            Requests::Recorded { .. } => out.extend_from_slice(&self.recorded(at).bytes),
+            Requests::Recorded { .. } => out.extend_from_slice(&self.recorded(at, clients).bytes),
         }
     }
 
     /// What the reply to a request depends on.
     #[inline]
-    pub(crate) fn asked(&self, at: &At) -> Asked {
+    pub(crate) fn asked(&self, at: &At, clients: u32) -> Asked {
         match self {
             Requests::Templates { templates, mix } => templates[mix.kind(at)].asked,
-            Requests::Recorded { .. } => self.recorded(at).asked,
+            Requests::Recorded { .. } => self.recorded(at, clients).asked,
         }
     }
 
     /// The kind of a request, from 0.
     #[inline]
-    pub(crate) fn kind(&self, at: &At) -> usize {
+    pub(crate) fn kind(&self, at: &At, clients: u32) -> usize {
         match self {
             Requests::Templates { mix, .. } => mix.kind(at),
-            Requests::Recorded { .. } => self.recorded(at).kind,
+            Requests::Recorded { .. } => self.recorded(at, clients).kind,
         }
     }
 
-    fn recorded(&self, at: &At) -> &RecordedRequest {
+    fn recorded(&self, at: &At, clients: u32) -> &RecordedRequest {
         match self {
-            Requests::Recorded { requests, order, clients } => {
-                &requests[order.index(at, *clients, requests.len())]
-            }
+            Requests::Recorded { requests, order } => &requests[order.index(at, clients, requests.len())],
             Requests::Templates { .. } => unreachable!("only requests of a file are recorded"),
         }
+    }
+}
+
+fn check_length(bytes: usize) -> Result<(), String> {
+    match bytes <= SIZE_MAX {
+        true => Ok(()),
+        false => Err(format!("the request has {bytes} bytes: the maximum is {SIZE_MAX} (64 MiB)")),
     }
 }

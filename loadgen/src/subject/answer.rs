@@ -113,15 +113,17 @@ fn ask(
         Err(error) => return Answer::NotYet(NotYet::Unreachable(error.to_string())),
     };
     let expected = expected(plan);
-    plan.dialogue.accept(Ask { stream, tls, plan, expected, give_up })
+    plan.dialogue.accept(plan.seed, plan.connections, Ask { stream, tls, plan, expected, give_up })
 }
 
 /// The expected first reply, for people.
 fn expected(plan: &Plan) -> String {
     let dialogue = &plan.dialogue;
     match (dialogue.protocol, &dialogue.expect) {
-        (Echo::NAME, Expect::Upper) => format!("{} in upper case", bytes(dialogue.size())),
-        (Echo::NAME, Expect::Echo | Expect::None) => bytes(dialogue.size()),
+        (Echo::NAME, Expect::Upper) => {
+            format!("{} in upper case", bytes(dialogue.size(plan.seed, plan.connections)))
+        }
+        (Echo::NAME, Expect::Echo | Expect::None) => bytes(dialogue.size(plan.seed, plan.connections)),
         (protocol, expect) => format!("a reply of --protocol {protocol} (--expect {expect})"),
     }
 }

@@ -19,6 +19,21 @@ pub(super) fn stages(parts: &[Part]) -> Result<Vec<Stage>, MergeError> {
 
 /// The kinds of requests.
 pub(super) fn kinds(parts: &[Part]) -> Result<Vec<Kind>, MergeError> {
+    let names = |part: &Part| match part.report.kinds.as_slice() {
+        [] => "one kind of request".to_owned(),
+        kinds => {
+            let names: Vec<_> = kinds.iter().map(|kind| kind.kind.as_str()).collect();
+            format!("the kinds {}", names.join(", "))
+        }
+    };
+    if let Some(other) = parts.iter().skip(1).find(|part| names(part) != names(&parts[0])) {
+        return Err(MergeError::PlansDiffer {
+            first: parts[0].name.clone(),
+            one: names(&parts[0]),
+            second: other.name.clone(),
+            other: names(other),
+        });
+    }
     let count = parts.iter().map(|part| part.report.kinds.len()).max().unwrap_or(0);
     (0..count)
         .map(|index| {

@@ -138,7 +138,8 @@ impl<X: Exchange> Client<X> {
         let awaited = self.awaited();
         let now_ns = bench.read_clock();
         match bench.wire().exchange().end_of_stream(&mut self.reading, awaited) {
-            Some(end) if self.requests.outstanding() > 0 => {
+            // A reply to a part of a request would leave the rest of the request for the next connection.
+            Some(end) if self.requests.outstanding() > 0 && awaited.written == usize::MAX => {
                 self.take_reply(bench, awaited, end, &[], now_ns);
                 self.closed_by_reply(bench)
             }

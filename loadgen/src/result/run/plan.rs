@@ -184,7 +184,7 @@ impl PlanSummary {
             sources: plan.connecting.sources.clone(),
             tls: plan.tls.as_ref().map(TlsSummary::of),
             protocol: plan.dialogue.protocol.to_owned(),
-            size: plan.dialogue.size(),
+            size: plan.dialogue.size(plan.seed, plan.connections),
             message: None,
             messages: plan.dialogue.messages.clone(),
             messages_file: plan.dialogue.file.as_ref().map(|path| path.display().to_string()),

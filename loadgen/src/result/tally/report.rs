@@ -49,7 +49,7 @@ impl Tally {
             errors_before_window: errors(&self.total.failures_before_window),
             connections: self.connections(plan),
             tls: plan.tls.is_some().then(|| self.tls()),
-            kinds: self.kinds(plan, elapsed_s),
+            kinds: self.kinds(plan, achieved_per_s),
             stages: self.stages(plan),
             recovery: None,
             first_mismatch: self.mismatch.clone(),
@@ -116,10 +116,12 @@ impl Tally {
         }
     }
 
-    fn kinds(&self, plan: &Plan, elapsed_s: f64) -> Vec<Kind> {
+    fn kinds(&self, plan: &Plan, achieved_per_s: f64) -> Vec<Kind> {
+        // The time in which the whole has its rate, so that the rates of the kinds add up to it.
+        let length_s = per(self.total.counts.replies_in_window as f64, achieved_per_s).unwrap_or(0.0);
         let slices = plan.dialogue.kinds.iter().zip(&self.total.kinds);
         slices
-            .map(|(kind, slice)| Kind { kind: kind.clone(), outcomes: summary::outcomes(slice, elapsed_s) })
+            .map(|(kind, slice)| Kind { kind: kind.clone(), outcomes: summary::outcomes(slice, length_s) })
             .collect()
     }
 

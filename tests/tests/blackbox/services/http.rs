@@ -1,9 +1,21 @@
 //! HTTP with nginx, whose access log has a line for each request.
 
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::Shutdown,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    time::Timespec,
+};
+
 use crate::{
     behaviour::group,
     harness::{
-        load::{Loadgen, Report},
+        load::{Loadgen, Peer, Report},
         programs,
         service::{self, Service},
         tls::Authority,
@@ -18,6 +30,7 @@ group! {
         a_server_that_closes_after_a_number_of_requests_loses_none needs service::nginx,
         a_recorded_file_is_sent_in_order needs service::nginx,
         started_web_servers_are_compared needs service::nginx,
+        a_reply_to_a_part_of_a_request_completes_nothing,
         each_request_over_tls_is_in_the_access_log needs service::nginx,
     }
 }
@@ -94,7 +107,7 @@ fn a_server_that_closes_after_a_number_of_requests_loses_none() {
 fn a_recorded_file_is_sent_in_order() {
     let nginx = Service::nginx("", "");
     let file = nginx.folder().join("requests");
-    std::fs::write(&file, "GET /?1\nGET /?2\nHEAD /?3\n").expect("the folder is ours");
+    fs::write(&file, "GET /?1\nGET /?2\nHEAD /?3\n").expect("the folder is ours");
     let report = Loadgen::run(Some(&nginx.address()), "--protocol http -c 1 -n 30 -w 0s")
         .args(["--messages", file.to_str().expect("the path is UTF-8")])
         .any_report();
@@ -127,4 +140,26 @@ fn each_request_over_tls_is_in_the_access_log() {
         .report();
     assert_eq!(report.count("requests.completed"), 500);
     assert_eq!(nginx.access_log(500).lines().count(), 500);
+}
+
+/// The server replies after the first byte of a large request, and its end of the stream ends the reply.
+fn a_reply_to_a_part_of_a_request_completes_nothing() {
+    let peer = Peer::start(|_, mut stream| {
+        stream.read_exact(&mut [0])?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\ntoo early")?;
+        stream.shutdown(Shutdown::Write)?;
+        // The client closes its side; without this, the unread bytes would reset the connection before it has read the reply.
+        let most = Timespec::try_from(Duration::from_secs(2)).expect("it fits");
+        poll(&mut [PollFd::new(&stream, PollFlags::empty())], Some(&most)).map(drop).map_err(io::Error::from)
+    });
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    let file = folder.path().join("request");
+    let mut request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n".to_vec();
+    request.resize(request.len() + 50_000_000, b'x');
+    fs::write(&file, request).expect("the folder is ours");
+    let report = Loadgen::run(Some(peer.address()), "--protocol http -c 1 -n 3 -w 0s --fail-on never")
+        .args(["--message", &format!("@{}", file.display())])
+        .any_report();
+    assert_eq!(report.count("requests.completed"), 0);
+    assert_eq!(report.count("errors.closed"), 3);
 }
