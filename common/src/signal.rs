@@ -48,6 +48,15 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
+/// SIGTERM does not end this process any more.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub fn survive_terminate() -> io::Result<()> {
+    // A handler: child processes would inherit an ignored signal.
+    flag::register(SIGTERM, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
 /// Calls `first` with the first SIGINT or SIGTERM, on a separate thread, so it may block and log. The next signal ends the
 /// process at once, with the exit code that `second` returns.
 ///

@@ -85,9 +85,9 @@ fn spawn(command: &ServerCommand, port: u16) -> anyhow::Result<ServerProcess> {
     let (program, args) = words.split_first().expect("a command has at least one word");
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut guard = Guard::start()?;
-    // Its own group: loadgen measures and ends the server's child processes with it.
-    let mut child = command.process_group(0).spawn().map_err(|error| {
+    let guard = Guard::start()?;
+    // The guard's group: loadgen measures and ends the server's child processes with it.
+    let mut child = command.process_group(guard.group().as_raw_pid()).spawn().map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "; no shell is used: built-in commands of a shell need sh -c '...'",
             _ => "",
@@ -99,14 +99,8 @@ fn spawn(command: &ServerCommand, port: u16) -> anyhow::Result<ServerProcess> {
         }
     })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    if let Err(error) = guard.guard(child.id()) {
-        let _already_gone = child.kill();
-        let _already_gone = child.wait();
-        return Err(error);
-    }
     let address = Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let mut server =
-        ServerProcess::new(child, Lifeline::Group { _guard: guard }, address, Identity::default());
+    let mut server = ServerProcess::new(child, Lifeline::Group(guard), address, Identity::default());
     server.follow(stdout.context("the server has no standard output")?, |_| {})?;
     server.follow(stderr.context("the server has no standard error")?, |_| {})?;
     Ok(server)

@@ -59,12 +59,12 @@ pub(crate) struct Identity {
 pub(crate) enum Lifeline {
     /// The process ends when its standard input is closed.
     Stdin(Option<ChildStdin>),
-    /// The process leads a process group. A guard ends the group if loadgen cannot.
-    Group { _guard: Guard },
+    /// The process is in the group of a guard, which ends the group if loadgen cannot.
+    Group(Guard),
 }
 
 impl ServerProcess {
-    /// Takes over a process that leads a process group.
+    /// Takes over a process.
     pub(crate) fn new(child: Child, lifeline: Lifeline, address: Address, identity: Identity) -> Self {
         let (tail, readers) = (Tail::default(), Vec::new());
         Self { child, lifeline, address, identity, tail, readers, is_end_known: false }
@@ -108,9 +108,9 @@ impl ServerProcess {
 
     /// The usage so far. None if the process has ended.
     pub(crate) fn usage(&self, moment: Moment) -> Option<Usage> {
-        match self.lifeline {
+        match &self.lifeline {
             Lifeline::Stdin(_) => Usage::of_process(self.pid(), moment),
-            Lifeline::Group { .. } => Usage::of_group(self.pid(), moment),
+            Lifeline::Group(guard) => Usage::of_followers(guard.group(), moment),
         }
     }
 
@@ -143,16 +143,19 @@ impl ServerProcess {
     fn end(&mut self) {
         match &mut self.lifeline {
             Lifeline::Stdin(stdin) => drop(stdin.take()),
-            Lifeline::Group { .. } => self.signal_group(Signal::TERM),
+            Lifeline::Group(guard) => signal_followers(guard, Signal::TERM),
         }
         if !wait_at_most(END_TIMEOUT, || self.is_over()) {
-            if matches!(self.lifeline, Lifeline::Stdin(_)) {
-                log::say(format_args!("server: did not end within {END_TIMEOUT:?}; killing it"));
+            match &self.lifeline {
+                Lifeline::Stdin(_) => {
+                    log::say(format_args!("server: did not end within {END_TIMEOUT:?}; killing it"));
+                    let _already_gone = self.child.kill();
+                }
+                Lifeline::Group(guard) => signal_followers(guard, Signal::KILL),
             }
-            self.signal_group(Signal::KILL);
             wait_at_most(END_TIMEOUT, || self.is_over());
         }
-        let is_known = self.is_end_known || matches!(self.lifeline, Lifeline::Group { .. });
+        let is_known = self.is_end_known || matches!(self.lifeline, Lifeline::Group(_));
         match self.child.try_wait() {
             Ok(Some(status)) if status.success() || is_known => {}
             Ok(Some(status)) => log::say(format_args!("server: ended with {status}")),
@@ -163,16 +166,9 @@ impl ServerProcess {
     }
 
     fn is_over(&self) -> bool {
-        match self.lifeline {
+        match &self.lifeline {
             Lifeline::Stdin(_) => self.has_ended(),
-            Lifeline::Group { .. } => self.has_ended() && usage::members(self.pid()).is_empty(),
-        }
-    }
-
-    /// Signals the group if it has members. Otherwise the kernel may have given its number to another group.
-    fn signal_group(&self, signal: Signal) {
-        if !usage::members(self.pid()).is_empty() {
-            let _gone_by_now = kill_process_group(self.pid(), signal);
+            Lifeline::Group(guard) => self.has_ended() && usage::followers(guard.group()).is_empty(),
         }
     }
 
@@ -189,6 +185,12 @@ impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Signals the server and its children. The guard's process is not waited for before it is dropped, so the number of its group
+/// belongs to no other group.
+fn signal_followers(guard: &Guard, signal: Signal) {
+    let _gone_by_now = kill_process_group(guard.group(), signal);
 }
 
 /// Waits until `holds` returns true, for `timeout` at most. Returns whether it did.

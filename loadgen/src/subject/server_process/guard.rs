@@ -1,27 +1,27 @@
-//! The guard of a process group: a separate process that ends the group if loadgen ends without having done so, for example
-//! by SIGKILL. loadgen starts the guard before the group, and writes the group's number to the guard's standard input. That
-//! input ends with loadgen.
+//! The guard of a server: a separate process that ends the server if loadgen ends without having done so, for example by
+//! SIGKILL. The guard leads a process group, which the server joins as it starts. So there is no moment in which the server
+//! runs and the guard does not know it.
 
 use std::{
-    env,
-    io::{self, Write},
+    env, io,
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process_group};
+use common::signal;
+use rustix::process::{Pid, Signal, getpid, kill_process_group};
 
 use super::{END_TIMEOUT, usage, wait_at_most};
 
-/// A guard. Dropping it ends the guard, and not the group.
+/// A guard. Dropping it ends the guard, and not the rest of its group.
 #[derive(Debug)]
 pub(crate) struct Guard {
     child: Child,
 }
 
 impl Guard {
-    /// Starts a guard without a group.
+    /// Starts a guard, alone in its group.
     ///
     /// # Errors
     /// When the guard cannot be started.
@@ -29,19 +29,17 @@ impl Guard {
         let executable = env::current_exe().context("the path of this program is not known")?;
         let mut command = Command::new(executable);
         command.arg("guard");
+        // Its standard input ends with loadgen, also if loadgen is killed while it starts the server: until then, that process
+        // holds the input open, too.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Its own group: the terminal's Ctrl-C does not reach it.
         let child = command.process_group(0).spawn().context("the server's guard cannot be started")?;
         Ok(Self { child })
     }
 
-    /// Sets the group to guard, by the process number of its leader.
-    ///
-    /// # Errors
-    /// When the guard has ended.
-    pub(crate) fn guard(&mut self, leader: u32) -> anyhow::Result<()> {
-        let stdin = self.child.stdin.as_mut().context("the guard has no standard input")?;
-        writeln!(stdin, "{leader}").context("the server's guard is gone")
+    /// The number of its group, which is its own process number.
+    pub(crate) fn group(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 }
 
@@ -53,15 +51,18 @@ impl Drop for Guard {
     }
 }
 
-/// The guard process: waits for the end of its standard input, and then ends the group, if one was set.
+/// The guard process: waits for the end of its standard input, and then ends the others of its group.
 pub(crate) fn watch() {
-    let input = io::read_to_string(io::stdin()).unwrap_or_default();
-    let Some(leader) = input.trim().parse().ok().and_then(Pid::from_raw) else { return };
+    // SIGTERM is for the others. Without the handler, the guard ends with them, and one that does not end would stay.
+    let _not_installed = signal::survive_terminate();
+    let _ended_by_an_error = io::copy(&mut io::stdin(), &mut io::sink());
+    let group = getpid();
     for signal in [Signal::TERM, Signal::KILL] {
-        if usage::members(leader).is_empty() {
+        if usage::followers(group).is_empty() {
             return;
         }
-        let _gone_by_now = kill_process_group(leader, signal);
-        wait_at_most(END_TIMEOUT, || usage::members(leader).is_empty());
+        // SIGKILL ends the guard, too: nothing is left to do then.
+        let _gone_by_now = kill_process_group(group, signal);
+        wait_at_most(END_TIMEOUT, || usage::followers(group).is_empty());
     }
 }

@@ -57,9 +57,10 @@ impl Usage {
         of(&process, &stat, moment)
     }
 
-    /// The usage of a process group: the server and its children, unless they left the group. None if the group has ended.
-    pub(crate) fn of_group(leader: Pid, moment: Moment) -> Option<Self> {
-        let usages = members(leader).into_iter().filter_map(|(process, stat)| of(&process, &stat, moment));
+    /// The usage of a process group without its leader: of the server and its children, unless they left the group. None if all
+    /// have ended.
+    pub(crate) fn of_followers(leader: Pid, moment: Moment) -> Option<Self> {
+        let usages = followers(leader).into_iter().filter_map(|(process, stat)| of(&process, &stat, moment));
         usages.reduce(Usage::plus)
     }
 
@@ -73,15 +74,16 @@ impl Usage {
     }
 }
 
-/// The running processes of a group.
-pub(crate) fn members(leader: Pid) -> Vec<(Process, Stat)> {
+/// The running processes of a group without its leader.
+pub(crate) fn followers(leader: Pid) -> Vec<(Process, Stat)> {
     let Ok(all) = all_processes() else { return Vec::new() };
     // Skips processes that end during the scan.
     let with_stat = all.filter_map(Result::ok).filter_map(|process| {
         let stat = process.stat().ok()?;
         Some((process, stat))
     });
-    with_stat.filter(|(_, stat)| stat.pgrp == leader.as_raw_pid() && is_alive(stat)).collect()
+    let leader = leader.as_raw_pid();
+    with_stat.filter(|(_, stat)| stat.pgrp == leader && stat.pid != leader && is_alive(stat)).collect()
 }
 
 fn is_alive(stat: &Stat) -> bool {
