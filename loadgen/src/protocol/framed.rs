@@ -26,7 +26,8 @@ pub(crate) struct Framed<P> {
     seed: u64,
     /// The clients of the run.
     clients: u32,
-    /// The request that was expanded last.
+    /// The request that was expanded last: its client, its number and its bytes.
+    expanded: Option<(u32, u64)>,
     request: Vec<u8>,
 }
 
@@ -54,14 +55,18 @@ pub(crate) struct Reading<R> {
 impl<P: Protocol> Framed<P> {
     /// The exchange of one load thread, in a run with this seed and this number of clients.
     pub(crate) fn new(protocol: P, rules: Arc<FramedRules>, seed: u64, clients: u32) -> Self {
-        Self { protocol, rules, seed, clients, request: Vec::new() }
+        Self { protocol, rules, seed, clients, expanded: None, request: Vec::new() }
     }
 
     fn at(&self, client: u32, request: u64) -> At {
         At { client, request, seed: self.seed }
     }
 
+    /// Expands a request, unless it is the last one: a reply in many pieces needs it for each of them.
     fn expand(&mut self, client: u32, request: u64) {
+        if self.expanded.replace((client, request)) == Some((client, request)) {
+            return;
+        }
         self.request.clear();
         let at = self.at(client, request);
         self.rules.requests.expand(&at, self.clients, &mut self.request);
@@ -99,12 +104,13 @@ impl<P: Protocol> Framed<P> {
         awaited: Awaited,
         piece: &[u8],
     ) -> Result<(), WrongReply> {
-        let rules = Arc::clone(&self.rules);
-        match &rules.expect {
+        let is_upper = matches!(self.rules.expect, Expect::Upper);
+        if is_upper || matches!(self.rules.expect, Expect::Echo) {
+            self.expand(awaited.client, awaited.request);
+        }
+        match &self.rules.expect {
             Expect::None | Expect::NoError | Expect::Status(_) | Expect::Regex(_) => {}
             Expect::Upper | Expect::Echo => {
-                self.expand(awaited.client, awaited.request);
-                let is_upper = rules.expect == Expect::Upper;
                 if let Some(offset) = Self::difference(&self.request, awaited.offset, piece, is_upper) {
                     return Err(WrongReply { offset, expected: None });
                 }
@@ -233,10 +239,11 @@ impl<P: Protocol> Exchange for Framed<P> {
             Some(description) => description.to_owned(),
             None => {
                 self.expand(client, request);
-                if self.rules.expect == Expect::Upper {
-                    self.request.make_ascii_uppercase();
+                let rest = self.request.get(at..).unwrap_or_default();
+                match self.rules.expect {
+                    Expect::Upper => excerpt(&rest.to_ascii_uppercase()),
+                    _ => excerpt(rest),
                 }
-                excerpt(self.request.get(at..).unwrap_or_default())
             }
         };
         let got = excerpt(bytes.get(wrong.offset..).unwrap_or_default());
