@@ -7,6 +7,7 @@ mod against;
 mod command_line;
 mod compare;
 mod csv;
+mod dialogue;
 mod failures;
 mod fairness;
 mod files;
@@ -35,6 +36,7 @@ mod window;
 pub(crate) fn groups() -> Vec<Group> {
     vec![
         load::group(),
+        dialogue::group(),
         failures::group(),
         fairness::group(),
         stall::group(),
