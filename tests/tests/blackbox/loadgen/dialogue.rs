@@ -1,13 +1,17 @@
 //! What is sent and what is expected: messages with fields and weights, kinds of requests, protocols.
 
 use std::{
+    fs,
     io::{self, BufRead, BufReader, Write},
     sync::{Arc, Mutex},
 };
 
 use crate::{
     behaviour::group,
-    harness::load::{Loadgen, Peer},
+    harness::{
+        load::{Loadgen, Peer},
+        machine::python,
+    },
 };
 
 group! {
@@ -15,7 +19,7 @@ group! {
         the_kinds_of_requests_add_up_to_the_whole,
         a_kind_that_fails_has_its_errors_in_its_row,
         the_same_seed_sends_the_same_requests,
-        each_round_sends_other_requests,
+        each_round_sends_other_requests needs python,
         requests_of_a_file_are_shared_by_the_clients,
         a_reply_that_is_too_long_is_wrong,
         a_mistake_is_a_usage_error_that_says_what_to_write,
@@ -90,25 +94,40 @@ fn the_same_seed_sends_the_same_requests() {
     assert_ne!(sent("7"), sent("8"));
 }
 
-/// If they were those of the first round, the first line would come twice.
+/// A server that appends what it gets to a file, after a line for its start.
+const RECORDER: &str = "
+import socket, sys
+record = open(sys.argv[2], 'ab', 0)
+record.write(b'start\\n')
+listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+while True:
+    client, _ = listener.accept()
+    while part := client.recv(65536):
+        record.write(part)
+        client.sendall(part.upper())
+";
+
 fn each_round_sends_other_requests() {
-    let (peer, lines) = recorder();
-    let target = peer.address().to_string();
-    let args = "--connection-counts 1 --repeats 3 -d 100ms -w 0s -q --protocol line --expect upper";
-    Loadgen::new(&["sweep", &target])
-        .args(args.split_whitespace())
-        .args(["--message", "{random:1..1000000000000}"])
+    let folder = tempfile::tempdir().unwrap();
+    let (script, record) = (folder.path().join("recorder.py"), folder.path().join("record"));
+    fs::write(&script, RECORDER).unwrap();
+    let server = format!("recorder=python3 {} {{port}} {}", script.display(), record.display());
+    let args = "compare -c 1 -n 5 -w 0s --rounds 2 -q --protocol line --expect upper";
+    Loadgen::new(&args.split_whitespace().collect::<Vec<_>>())
+        .args(["--message", "{random:1..1000000000000}", "--server", &server])
         .finish()
         .expect_report();
-    let lines = lines.lock().unwrap();
-    assert_eq!(lines.iter().filter(|line| **line == lines[0]).count(), 1);
+    let record = fs::read_to_string(&record).unwrap();
+    let rounds: Vec<_> = record.split("start\n").filter(|lines| !lines.is_empty()).collect();
+    assert!(rounds.len() == 2 && rounds[0] != rounds[1], "{record}");
+    assert_eq!(rounds[0].lines().count(), rounds[1].lines().count(), "{record}");
 }
 
 fn requests_of_a_file_are_shared_by_the_clients() {
     let (peer, lines) = recorder();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("requests");
-    std::fs::write(&file, (0..40).map(|number| format!("line {number}\n")).collect::<String>()).unwrap();
+    fs::write(&file, (0..40).map(|number| format!("line {number}\n")).collect::<String>()).unwrap();
     // In an open loop, the clients take turns.
     Loadgen::run(Some(peer.address()), "-c 4 -t 2 -r 400 -n 40 -w 0s --protocol line --expect upper")
         .args(["--messages", file.to_str().unwrap()])
