@@ -5,8 +5,11 @@
  * shared epoll_wait. The message is constant, only the bytes of a reply are counted, and no clock is read for a
  * request. A generator needs more for its checks, its histograms and its schedule.
  *
+ * By default the message has SIZE bytes, for an echo. With REQUEST, that is the message ("\r" and "\n" stand for the end of a
+ * line), and SIZE is the number of bytes of each reply.
+ *
  *   cc -O2 -Wall -Wextra -o epoll_client epoll_client.c
- *   ./epoll_client HOST PORT CLIENTS SIZE SECONDS        HOST is an IPv4 address
+ *   ./epoll_client HOST PORT CLIENTS SIZE SECONDS [REQUEST]        HOST is an IPv4 address
  *
  * Prints one line of JSON. The CPU is the process's user + system time from the first send to the end of the load;
  * connecting is not part of it.
@@ -40,6 +43,7 @@ struct client {
 };
 
 static unsigned char message[MAX_SIZE];
+static size_t message_size;
 static unsigned char reply[MAX_SIZE];
 
 static void die(const char *what)
@@ -74,15 +78,15 @@ static struct rusage usage(void)
     return usage;
 }
 
-static void send_request(struct client *client, size_t size)
+static void send_request(struct client *client, size_t reply_size)
 {
-    ssize_t sent = send(client->fd, message, size, MSG_NOSIGNAL);
+    ssize_t sent = send(client->fd, message, message_size, MSG_NOSIGNAL);
     if (sent < 0)
         die("send");
     /* With one outstanding request, the send buffer is empty here. A short send means that it is smaller than SIZE. */
-    if ((size_t)sent != size)
-        fail("a message does not fit into the send buffer; use a smaller SIZE");
-    client->missing = size;
+    if ((size_t)sent != message_size)
+        fail("a message does not fit into the send buffer; use a smaller one");
+    client->missing = reply_size;
 }
 
 /* Receives once. Returns 1 if the reply is complete. */
@@ -137,10 +141,26 @@ static long number(const char *text, long most)
     return value;
 }
 
+/* Copies a request into the message, with its escapes replaced. */
+static void read_request(const char *text)
+{
+    message_size = 0;
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte == '\\' && (text[1] == 'r' || text[1] == 'n'))
+            byte = *++text == 'r' ? '\r' : '\n';
+        if (message_size == MAX_SIZE)
+            fail("the REQUEST is too long");
+        message[message_size++] = byte;
+    }
+    if (message_size == 0)
+        fail("the REQUEST is empty");
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fprintf(stderr, "usage: epoll_client HOST PORT CLIENTS SIZE SECONDS\n");
+    if (argc != 6 && argc != 7) {
+        fprintf(stderr, "usage: epoll_client HOST PORT CLIENTS SIZE SECONDS [REQUEST]\n");
         return 2;
     }
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -155,6 +175,9 @@ int main(int argc, char **argv)
 
     raise_open_files_limit();
     memset(message, 'a', sizeof message);
+    message_size = size;
+    if (argc == 7)
+        read_request(argv[6]);
     struct client *clients = calloc(count, sizeof *clients);
     if (clients == NULL)
         die("calloc");

@@ -20,7 +20,8 @@ use crate::{
 pub(super) const MANUAL: Manual = Manual {
     notes: &[
         "In each round, every server gets one turn: a new process, a warm-up, and the measurement. The order is \
-         shuffled with the seed. Each server gets the same load; 'loadgen run --help' explains the load.",
+         shuffled with the seed. Each server gets the same load; 'loadgen run --help' explains the load. With --dialogue, a \
+         server gets its own requests at the same times.",
         "A ratio compares the medians over the rounds. Its 95% interval is a bootstrap over the rounds (10,000 resamples). \
          The interval is approximate: good with 5 rounds, too narrow with 3, and not shown with fewer. If it contains 1, \
          there is no detectable difference. Memory is the proportional set size (PSS) if the kernel reports it.",
@@ -62,6 +63,13 @@ pub(super) const MANUAL: Manual = Manual {
             what: "Two other servers, and the result as JSON",
             command: "loadgen compare --server 'a=./a {port}' --server 'b=./b {port}' --expect echo --baseline b -o ab.json \
                       --format json",
+        },
+        Example {
+            what: "Two servers with different protocols",
+            command: "loadgen compare --server 'redis=redis-server --port {port} --save \"\"' \
+                      --server 'memcached=memcached -U 0 -l 127.0.0.1 -p {port}' \
+                      --dialogue 'redis=--protocol resp --message \"GET key\"' \
+                      --dialogue 'memcached=--protocol memcached --message \"get key\"'",
         },
         Example {
             what: "Hold today's server against a kept result, and fail on a regression (exit code 3)",
@@ -124,7 +132,7 @@ impl CompareArgs {
         servers::limit(&mut load);
         Ok(CompareRequest {
             load,
-            servers: self.servers.selection(),
+            servers: self.servers.selection(&[])?,
             baseline: self.baseline.clone(),
             rounds: self.rounds,
             pin: self.servers.pin,

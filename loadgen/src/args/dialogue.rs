@@ -4,9 +4,13 @@ use std::{
     fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{
+    Parser,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use common::{Address, units::parse_positive_count};
 
 use crate::{
@@ -23,7 +27,7 @@ use crate::{
 };
 
 /// The requests and replies.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DialogueArgs {
     /// Protocol of the server
     #[arg(long, help_heading = "Messages", value_parser = protocol_parser(), value_name = "NAME",
@@ -65,7 +69,7 @@ pub(crate) struct DialogueArgs {
 }
 
 /// The settings of protocols.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct FramingArgs {
     /// End of requests and replies, with escapes (line) [default: \n]
     #[arg(long, help_heading = "Protocol settings", value_name = "TEXT")]
@@ -94,6 +98,57 @@ enum MessagesOrder {
     InOrder,
     /// Each drawn from the seed
     Random,
+}
+
+/// A value of `--dialogue`: the name of a server, and the flags of its requests and replies.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerDialogue {
+    /// The name.
+    pub name: String,
+    args: DialogueArgs,
+}
+
+/// The flags in a value of `--dialogue`.
+#[derive(Debug, clap::Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct DialogueFlags {
+    #[command(flatten)]
+    dialogue: DialogueArgs,
+}
+
+impl ServerDialogue {
+    /// The dialogue as requested. `against` is the server, as far as it is known.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn request(&self, against: &Against) -> Result<DialogueRequest, PlanError> {
+        self.args.request(against)
+    }
+}
+
+impl FromStr for ServerDialogue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, flags) = text
+            .split_once('=')
+            .filter(|(name, flags)| !name.trim().is_empty() && !flags.trim().is_empty())
+            .ok_or("write NAME=FLAGS, as in 'redis=--protocol resp --message PING'")?;
+        let words = shell_words::split(flags).map_err(
+            |_| "a quote is not closed: quotes and backslashes have the same meaning as in a shell",
+        )?;
+        match DialogueFlags::try_parse_from(words) {
+            Ok(flags) => Ok(Self { name: name.trim().to_owned(), args: flags.dialogue }),
+            Err(error) => {
+                let error = error.to_string();
+                let first = error.lines().next().unwrap_or_default();
+                let problem = first.strip_prefix("error: ").unwrap_or(first);
+                Err(format!(
+                    "{problem}; the flags are those under Messages and Protocol settings of 'loadgen run --help'"
+                ))
+            }
+        }
+    }
 }
 
 impl DialogueArgs {

@@ -6,11 +6,15 @@ use clap::{
     Arg,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use common::Address;
 use server::mode::{MODES, Mode};
 
-use super::load::OwnServerArgs;
+use super::{dialogue::ServerDialogue, load::OwnServerArgs};
 use crate::{
-    load::request::Request,
+    load::{
+        plan::Against,
+        request::{PlanError, Request},
+    },
     subject::candidate::{ServerCommand, ServerSelection},
 };
 
@@ -27,6 +31,10 @@ pub(crate) struct ServersArgs {
     /// Another server: its name, and a command with {port} in it; may be repeated
     #[arg(long = "server", help_heading = "Servers", value_name = "NAME=COMMAND")]
     servers: Vec<ServerCommand>,
+    /// Requests and replies of one server, in place of the common ones: its name, and flags such as --protocol and --message. May be
+    /// repeated, for servers that speak different protocols
+    #[arg(long = "dialogue", help_heading = "Servers", value_name = "NAME=FLAGS")]
+    dialogues: Vec<ServerDialogue>,
     /// Run the load and the servers that loadgen starts on separate CPUs: one CPU for each load thread, the others for the
     /// servers. Without it they share all CPUs
     #[arg(long, help_heading = "Servers")]
@@ -44,19 +52,28 @@ enum ModeName {
 }
 
 impl ServersArgs {
-    /// The servers, without targets.
-    pub(crate) fn selection(&self) -> ServerSelection {
+    /// The servers. `targets` are running.
+    ///
+    /// # Errors
+    /// When the message file of a dialogue cannot be read.
+    pub(crate) fn selection(&self, targets: &[Address]) -> Result<ServerSelection, PlanError> {
         let modes = self.modes.iter().flat_map(|name| match name {
             ModeName::Every => MODES.iter().collect(),
             ModeName::One(mode) => vec![*mode],
         });
-        ServerSelection {
+        let dialogues = self.dialogues.iter().map(|dialogue| {
+            let target = targets.iter().find(|target| target.to_string() == dialogue.name);
+            let request = dialogue.request(&Against::Targets(target.cloned().into_iter().collect()))?;
+            Ok((dialogue.name.clone(), request))
+        });
+        Ok(ServerSelection {
             modes: modes.collect(),
             work: self.own_server.work.clone(),
             server_threads: self.own_server.server_threads,
             servers: self.servers.clone(),
-            targets: Vec::new(),
-        }
+            targets: targets.to_vec(),
+            dialogues: dialogues.collect::<Result<_, PlanError>>()?,
+        })
     }
 }
 

@@ -23,7 +23,6 @@ use crate::{
         },
     },
     load::{plan::Against, request::PlanError},
-    subject::candidate::ServerSelection,
 };
 
 pub(super) const MANUAL: Manual = Manual {
@@ -137,7 +136,7 @@ impl SweepArgs {
         servers::limit(&mut load);
         load.timeouts.first_reply = self.wait_for_server;
         Ok(SweepRequest {
-            servers: ServerSelection { targets: self.targets.clone(), ..self.servers.selection() },
+            servers: self.servers.selection(&self.targets)?,
             load,
             rates: self.rates.clone(),
             connection_counts: self.connection_counts.clone(),

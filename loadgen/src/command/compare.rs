@@ -31,7 +31,7 @@ use crate::{
         exit::FailOn,
         order,
         outcome::{self, Outcome},
-        turn::{TurnOutcome, TurnPosition, TurnRunner},
+        turn::{self, TurnOutcome, TurnPosition, TurnRunner},
     },
     live::progress::Progress,
     result::{
@@ -179,5 +179,6 @@ fn plan_summary(plan: &ComparePlan, order: &[Vec<usize>], pinned: bool) -> Compa
         seed: plan.load.seed,
         order: order.iter().map(|places| places.iter().map(name).collect()).collect(),
         load: PlanSummary::of(&plan.load, &[]),
+        own_loads: turn::own_loads(&plan.candidates, &plan.load),
     }
 }

@@ -32,7 +32,7 @@ use crate::{
         exit::FailOn,
         order,
         outcome::{self, Outcome},
-        turn::{TurnOutcome, TurnPosition, TurnRunner},
+        turn::{self, TurnOutcome, TurnPosition, TurnRunner},
     },
     live::progress::Progress,
     result::{
@@ -271,6 +271,7 @@ fn plan_summary(plan: &SweepPlan, subjects: &[SweepSubject], pinned: bool) -> re
         tolerance: plan.tolerance,
         pinned,
         seed: load.seed,
+        own_loads: turn::own_loads(&plan.candidates, &load),
         load: PlanSummary::of(&load, &[]),
     }
 }

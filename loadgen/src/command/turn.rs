@@ -1,6 +1,6 @@
 //! A turn of `compare` and `sweep`: starts a server, makes one run against it, and ends the server.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     command::conduct::{self, Finished},
@@ -10,7 +10,7 @@ use crate::{
     },
     live::progress::Progress,
     load::plan::{Against, Plan},
-    result::{Report, comparison::Failure},
+    result::{PlanSummary, Report, comparison::Failure},
     subject::{
         answer,
         candidate::{Candidate, Launch},
@@ -91,14 +91,15 @@ impl TurnRunner {
         &self.interruption
     }
 
-    /// Runs a server's turn with this load.
+    /// Runs a server's turn with this load, which all servers have in common.
     pub(crate) fn run(
         &mut self,
         candidate: &Candidate,
-        mut load: Plan,
+        load: Plan,
         position: TurnPosition<'_>,
         progress: &mut dyn Progress,
     ) -> TurnOutcome {
+        let mut load = candidate.load(load);
         let server = match self.start(candidate, &mut load) {
             Ok(server) => server,
             Err(error) if self.interruption.signal().is_some() => {
@@ -146,6 +147,12 @@ impl TurnRunner {
             }
         }
     }
+}
+
+/// The loads of the servers that have requests and replies of their own, by name.
+pub(crate) fn own_loads(candidates: &[Candidate], common: &Plan) -> BTreeMap<String, PlanSummary> {
+    let own = candidates.iter().filter(|candidate| candidate.dialogue.is_some());
+    own.map(|own| (own.name.clone(), PlanSummary::of(&own.load(common.clone()), &[]))).collect()
 }
 
 /// The outcome of a turn whose load is over, or could not be made.

@@ -179,6 +179,16 @@ pub(crate) fn message(plan: &PlanSummary) -> String {
     format!("{protocol}{size}{source}; expected reply: {expected}")
 }
 
+/// The messages of several servers: the common ones, unless each server has its own, and those that a server has for itself.
+pub(crate) fn messages(
+    common: &PlanSummary,
+    own: &BTreeMap<String, PlanSummary>,
+    servers: usize,
+) -> Vec<String> {
+    let shared = (own.len() < servers).then(|| message(common));
+    shared.into_iter().chain(own.iter().map(|(name, plan)| format!("{name}: {}", message(plan)))).collect()
+}
+
 /// The server that loadgen started: mode, threads, work. None for other servers.
 pub(crate) fn own_server(server: &Server) -> Option<String> {
     let mut words = server.mode.clone()?;

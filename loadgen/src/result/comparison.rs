@@ -64,6 +64,9 @@ pub(crate) struct ComparisonPlan {
     pub order: Vec<Vec<String>>,
     /// The load, which is the same for each server. Each round has its own seed.
     pub load: PlanSummary,
+    /// The load of each server that has requests and replies of its own (`--dialogue`), by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_loads: BTreeMap<String, PlanSummary>,
 }
 
 /// One server.
@@ -281,6 +284,7 @@ pub(crate) mod tests {
             interrupted: false,
             command: None,
             plan: ComparisonPlan {
+                own_loads: BTreeMap::new(),
                 rounds: 3,
                 baseline: servers[0].to_owned(),
                 pinned: true,

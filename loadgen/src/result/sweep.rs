@@ -1,5 +1,7 @@
 //! The result of a sweep: one plain value with everything that a format prints.
 
+use std::collections::BTreeMap;
+
 use common::human::{count, plural};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,9 @@ pub(crate) struct SweepPlan {
     pub seed: u64,
     /// The load of the lowest level. At each level, the quantity of the axis and the seed differ.
     pub load: PlanSummary,
+    /// The load of each server that has requests and replies of its own (`--dialogue`), by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_loads: BTreeMap<String, PlanSummary>,
 }
 
 /// The quantity that a level of a sweep sets.

@@ -8,9 +8,13 @@ use common::Address;
 use server::mode::{MODES, Mode};
 
 use self::shell::ShellSyntax;
-use crate::load::{
-    plan::OwnServerPlan,
-    tls::{TlsError, TlsPlan},
+use crate::{
+    load::{
+        plan::{OwnServerPlan, Plan},
+        request::{PlanError, echoed},
+        tls::{TlsError, TlsPlan},
+    },
+    protocol::dialogue::{Dialogue, DialogueError, DialogueRequest},
 };
 
 /// The placeholder of the port in a command.
@@ -23,6 +27,8 @@ pub(crate) struct Candidate {
     pub name: String,
     /// How the server is started.
     pub launch: Launch,
+    /// Its own requests and replies. None: those of the load.
+    pub dialogue: Option<Dialogue>,
 }
 
 /// How a server is started.
@@ -57,6 +63,8 @@ pub(crate) struct ServerSelection {
     pub servers: Vec<ServerCommand>,
     /// Servers that are already running, in their order. If no server at all is given, every mode is selected.
     pub targets: Vec<Address>,
+    /// The requests and replies of single servers, by name.
+    pub dialogues: Vec<(String, DialogueRequest)>,
 }
 
 /// Checks that each server can be loaded with TLS, if there is a plan of it.
@@ -81,6 +89,25 @@ pub(crate) enum SelectionError {
     /// A command has the name of a mode, so the report would be ambiguous.
     #[error("'{0}' is a mode of loadgen's own server: give the command another name")]
     NamedLikeMode(String),
+    /// A dialogue belongs to no server.
+    #[error("--dialogue {name}: there is no server of this name: the servers are {names}")]
+    UnknownDialogue {
+        /// The given name.
+        name: String,
+        /// The names of the servers.
+        names: String,
+    },
+    /// A server has two dialogues.
+    #[error("--dialogue {0} is given twice: give all flags of a server in one --dialogue")]
+    TwoDialogues(String),
+    /// A dialogue is not possible.
+    #[error("--dialogue {name}: {error}")]
+    Dialogue {
+        /// The server's name.
+        name: String,
+        /// What is wrong.
+        error: DialogueError,
+    },
 }
 
 /// The reason why a text is not a [`ServerCommand`].
@@ -134,28 +161,21 @@ impl ServerSelection {
     /// The selected servers, each with its own name.
     ///
     /// # Errors
-    /// When two servers have the same name.
+    /// When two servers have the same name, or a dialogue is not possible.
     pub(crate) fn candidates(&self) -> Result<Vec<Candidate>, SelectionError> {
         let every = self.modes.is_empty() && self.servers.is_empty() && self.targets.is_empty();
         let modes = if every { MODES.iter().collect() } else { self.modes.clone() };
-        let own = modes.iter().map(|mode| Candidate {
-            name: mode.name.to_owned(),
-            launch: Launch::Own(OwnServerPlan {
-                mode: mode.name,
-                work: self.work.clone(),
-                threads: self.server_threads,
-            }),
+        let own = modes.iter().map(|mode| {
+            let (work, threads) = (self.work.clone(), self.server_threads);
+            (mode.name.to_owned(), Launch::Own(OwnServerPlan { mode: mode.name, work, threads }))
         });
-        let commands = self
-            .servers
-            .iter()
-            .map(|server| Candidate { name: server.name.clone(), launch: Launch::Command(server.clone()) });
-        let running = self
-            .targets
-            .iter()
-            .map(|target| Candidate { name: target.to_string(), launch: Launch::Target(target.clone()) });
-        let candidates: Vec<_> = own.chain(commands).chain(running).collect();
-        for (place, Candidate { name, launch }) in candidates.iter().enumerate() {
+        let commands =
+            self.servers.iter().map(|server| (server.name.clone(), Launch::Command(server.clone())));
+        let running = self.targets.iter().map(|target| (target.to_string(), Launch::Target(target.clone())));
+        let all = own.chain(commands).chain(running);
+        let mut candidates: Vec<_> =
+            all.map(|(name, launch)| Candidate { name, launch, dialogue: None }).collect();
+        for (place, Candidate { name, launch, .. }) in candidates.iter().enumerate() {
             if matches!(launch, Launch::Command(_)) && Mode::by_name(name).is_some() {
                 return Err(SelectionError::NamedLikeMode(name.clone()));
             }
@@ -163,8 +183,39 @@ impl ServerSelection {
                 return Err(SelectionError::TwiceNamed(name.clone()));
             }
         }
+        for (name, request) in &self.dialogues {
+            let Some(place) = candidates.iter().position(|candidate| candidate.name == *name) else {
+                let names = candidates.iter().map(|candidate| candidate.name.as_str());
+                let names = names.collect::<Vec<_>>().join(", ");
+                return Err(SelectionError::UnknownDialogue { name: name.clone(), names });
+            };
+            let dialogue = Dialogue::new(request.clone())
+                .map_err(|error| SelectionError::Dialogue { name: name.clone(), error })?;
+            if candidates[place].dialogue.replace(dialogue).is_some() {
+                return Err(SelectionError::TwoDialogues(name.clone()));
+            }
+        }
         Ok(candidates)
     }
+}
+
+impl Candidate {
+    /// The load of this server: the common one, with the server's own requests and replies.
+    pub(crate) fn load(&self, common: Plan) -> Plan {
+        match &self.dialogue {
+            Some(dialogue) => Plan { dialogue: dialogue.clone(), ..common },
+            None => common,
+        }
+    }
+}
+
+/// Checks that each of loadgen's own servers can answer in the protocol of its load, of which `common` is the default.
+///
+/// # Errors
+/// [`PlanError::OwnServerProtocol`].
+pub(crate) fn check_protocols(candidates: &[Candidate], common: &Dialogue) -> Result<(), PlanError> {
+    let own = candidates.iter().filter(|candidate| matches!(candidate.launch, Launch::Own(_)));
+    own.map(|own| own.dialogue.as_ref().unwrap_or(common)).try_for_each(|dialogue| echoed(dialogue.protocol))
 }
 
 impl ServerCommand {

@@ -1,6 +1,9 @@
 //! The earlier result of `--against`: an earlier comparison, or a single run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use common::{human::plural, limits};
 
@@ -31,6 +34,8 @@ pub(crate) struct KeptResult {
     is_run: bool,
     interrupted: bool,
     load: PlanSummary,
+    /// The loads of servers with requests and replies of their own.
+    own_loads: BTreeMap<String, PlanSummary>,
     /// The servers and the load had separate CPUs.
     pinned: bool,
 }
@@ -86,6 +91,19 @@ pub(crate) enum AgainstError {
     },
 }
 
+/// The properties in which the kept load of a server and today's differ.
+fn differences_of(plans: [&PlanSummary; 2]) -> Vec<[String; 2]> {
+    let own = OWN_PROPERTIES.iter().map(|property| plans.map(property));
+    let mut differences: Vec<_> = own.filter(|[kept, today]| kept != today).collect();
+    differences.extend(merge::differences(plans));
+    if let [Some(kept), Some(today)] = plans.map(|plan| plan.requests)
+        && kept != today
+    {
+        differences.push([kept, today].map(|requests| format!("--requests {requests}")));
+    }
+    differences
+}
+
 fn in_words(differences: &[[String; 2]]) -> String {
     let each = differences.iter().map(|[kept, today]| format!("{kept}, this comparison {today}"));
     each.collect::<Vec<_>>().join("; ")
@@ -123,6 +141,7 @@ impl KeptResult {
             is_run: false,
             interrupted: comparison.interrupted,
             load: comparison.plan.load,
+            own_loads: comparison.plan.own_loads,
             pinned: comparison.plan.pinned,
         }
     }
@@ -140,6 +159,7 @@ impl KeptResult {
             is_run: true,
             interrupted: report.interrupted,
             load: report.plan.clone(),
+            own_loads: BTreeMap::new(),
             pinned: report.environment.division.is_some(),
             servers: vec![Subject {
                 mode,
@@ -160,21 +180,21 @@ impl KeptResult {
     }
 
     fn check_load(&self, file: &Path, plan: &ComparePlan) -> Result<(), AgainstError> {
-        let today = PlanSummary::of(&plan.load, &[]);
-        let plans = [&self.load, &today];
         // With a single CPU, --pin divides nothing.
         let is_divided = plan.pin && limits::usable_cpus() > 1;
-        let own = OWN_PROPERTIES.iter().map(|property| plans.map(property));
         let pins = [self.pinned, is_divided].map(|pinned| match pinned {
             true => "the server and the load on separate CPUs (--pin)".to_owned(),
             false => "the server and the load on shared CPUs (no --pin)".to_owned(),
         });
-        let mut differences: Vec<_> = own.chain([pins]).filter(|[kept, today]| kept != today).collect();
-        differences.extend(merge::differences(plans));
-        if let [Some(kept), Some(today)] = plans.map(|plan| plan.requests)
-            && kept != today
-        {
-            differences.push([kept, today].map(|requests| format!("--requests {requests}")));
+        let mut differences: Vec<_> = Some(pins).filter(|[kept, today]| kept != today).into_iter().collect();
+        for candidate in &plan.candidates {
+            let today = PlanSummary::of(&candidate.load(plan.load.clone()), &[]);
+            let kept = self.own_loads.get(&candidate.name).unwrap_or(&self.load);
+            for difference in differences_of([kept, &today]) {
+                if !differences.contains(&difference) {
+                    differences.push(difference);
+                }
+            }
         }
         match differences.is_empty() {
             true => Ok(()),

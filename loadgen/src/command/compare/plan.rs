@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::{
     load::{
         plan::Plan,
-        request::{PlanError, Request, echoed, fitting_started},
+        request::{PlanError, Request, fitting_started},
     },
-    subject::candidate::{self, Candidate, Launch, SelectionError, ServerSelection},
+    subject::candidate::{self, Candidate, SelectionError, ServerSelection},
 };
 
 /// The maximum number of rounds. The reports of all rounds are in memory.
@@ -89,9 +89,7 @@ impl ComparePlan {
         fitting_started(&load.connecting.sources)?;
         let candidates = request.servers.candidates()?;
         candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
-        if candidates.iter().any(|candidate| matches!(candidate.launch, Launch::Own(_))) {
-            echoed(load.dialogue.protocol)?;
-        }
+        candidate::check_protocols(&candidates, &load.dialogue)?;
         let names = || candidates.iter().map(|candidate| candidate.name.clone());
         let baseline = match request.baseline {
             None => 0,

@@ -5,9 +5,7 @@ use crate::{
     load::{
         plan::Plan,
         rate::Rate,
-        request::{
-            CONNECTIONS_MAX, PlanError, Request, echoed, fitting_sources, fitting_started, known_port,
-        },
+        request::{CONNECTIONS_MAX, PlanError, Request, fitting_sources, fitting_started, known_port},
         schedule::{Arrival, Load, Pace},
     },
     result::sweep::Axis,
@@ -142,9 +140,7 @@ impl SweepPlan {
         }
         let candidates = request.servers.candidates()?;
         candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
-        if candidates.iter().any(|candidate| matches!(candidate.launch, Launch::Own(_))) {
-            echoed(load.dialogue.protocol)?;
-        }
+        candidate::check_protocols(&candidates, &load.dialogue)?;
         Ok(Self {
             candidates,
             axis,

@@ -63,6 +63,7 @@ fn verdict(comparison: &Comparison) -> Markup {
                 (prose(&load(&comparison.plan.load))) "; " (plural(comparison.plan.rounds as u64, "round"))
                 "; baseline: " (comparison.plan.baseline)
             }
+            (parts::own_messages(&comparison.plan.own_loads))
         }
     }
 }

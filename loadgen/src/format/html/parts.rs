@@ -1,5 +1,7 @@
 //! Parts that all pages share.
 
+use std::collections::BTreeMap;
+
 use common::human::{count, duration_ns, failed_ns, plural, words};
 use maud::{Markup, html};
 
@@ -16,6 +18,13 @@ pub(super) fn section(heading: &str, content: &Markup) -> Markup {
             h2 { (heading) }
             (content)
         }
+    }
+}
+
+/// The requests and replies of the servers that have their own.
+pub(super) fn own_messages(own: &BTreeMap<String, PlanSummary>) -> Markup {
+    html! {
+        @for (server, plan) in own { p.load { (server) ": " (message(plan)) } }
     }
 }
 

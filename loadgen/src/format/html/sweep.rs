@@ -58,6 +58,7 @@ fn verdict(sweep: &Sweep) -> Markup {
             @if sweep.interrupted { p { "Interrupted: only complete runs count." } }
             ul.reasons { @for subject in &sweep.subjects { (details(subject)) } }
             p.load { (prose(&load(&sweep.plan))) }
+            (parts::own_messages(&sweep.plan.own_loads))
         }
     }
 }

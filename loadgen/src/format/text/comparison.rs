@@ -15,10 +15,10 @@ use super::write_reasons;
 use crate::{
     format::{
         text::{
-            page::{self, Page, last_line, line, quote},
+            page::{self, Page, labelled, last_line, line, quote},
             table::write_rows,
         },
-        words::{load, machine, message},
+        words::{load, machine, messages},
     },
     result::{
         Reason,
@@ -109,7 +109,8 @@ fn write_setup(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
     )?;
     line(out, "", &format!("the order of the turns is shuffled with seed {}; {whole} in total", plan.seed))?;
     line(out, "load", &load(&plan.load))?;
-    line(out, "message", &message(&plan.load))?;
+    let messages = messages(&plan.load, &plan.own_loads, comparison.subjects.len());
+    labelled(out, "message", &messages)?;
     line(out, "machine", &machine(&comparison.environment))?;
     if !plan.load.slo.is_empty() {
         line(out, "SLO", &format!("{}, in most rounds of each server", plan.load.slo.join(", ")))?;

@@ -75,6 +75,12 @@ pub(super) fn line(out: &mut Page, label: &str, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Prints paragraphs with one label, at the first of them.
+pub(super) fn labelled(out: &mut Page, label: &str, texts: &[String]) -> io::Result<()> {
+    let labels = std::iter::once(label).chain(std::iter::repeat(""));
+    texts.iter().zip(labels).try_for_each(|(text, label)| line(out, label, text))
+}
+
 /// Ends a report with its verdict in one line, since the top of a long report has scrolled away. `verdicts` are ordered from
 /// the most detailed to the shortest; the first one that fits is printed, or the last one.
 pub(super) fn last_line(out: &mut Page, verdicts: &[String]) -> io::Result<()> {

@@ -13,8 +13,8 @@ use common::human::{duration_ns, plural, rate};
 use self::capacity::{bracket, keeps_up_to};
 use crate::{
     format::{
-        text::page::{BAD, ODD, Page, last_line, line, paint},
-        words::{machine, message},
+        text::page::{BAD, ODD, Page, labelled, last_line, line, paint},
+        words::{machine, messages},
     },
     load::schedule::Arrival,
     result::{
@@ -114,7 +114,7 @@ fn write_setup(sweep: &Sweep, out: &mut Page) -> io::Result<()> {
         ),
     )?;
     line(out, "load", &load(plan))?;
-    line(out, "message", &message(&plan.load))?;
+    labelled(out, "message", &messages(&plan.load, &plan.own_loads, sweep.subjects.len()))?;
     line(out, "machine", &machine(&sweep.environment))?;
     if plan.load.r#loop == Loop::Closed {
         line(out, "", CLOSED_LOOP)?;

@@ -21,6 +21,7 @@ pub(crate) fn example() -> Sweep {
         interrupted: false,
         command: None,
         plan: SweepPlan {
+            own_loads: BTreeMap::new(),
             axis: Axis::Rate,
             levels: LADDER.to_vec(),
             repeats: 3,

@@ -19,7 +19,7 @@ from measuring.loadgen import INVALID, VALID, divide_cpus, in_ms
 from measuring.measurement import Measurement
 from measuring.processes import Server, run_measured
 from measuring.rounds import failures, in_turn, rounds_of, spread
-from measuring.subjects import select
+from measuring.subjects import PEERS, compile_with, select
 from measuring.table import Code, Table, number, ratio
 
 SLACK_SECONDS = 30
@@ -34,6 +34,9 @@ class Service:
     request: str
     command: object
     prepare: object
+    # The bytes of a request and how its reply ends, for the minimum.
+    message: str
+    reply_end: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Run:
     """What a generator is asked for. Without a rate, it sends as fast as it can. A generator that takes a number of requests
     instead of a time gets `requests`."""
 
+    service: Service
     port: int
     connections: int
     seconds: int
@@ -110,7 +114,7 @@ def run(generator, service, options, server_cpus, load_cpus, requests, rate=0, s
     with tempfile.TemporaryDirectory() as folder:
         with Server(service.command(port, Path(folder)), server_cpus, port=port) as server:
             service.prepare(port)
-            asked = Run(port, options.connections, options.seconds, rate, requests)
+            asked = Run(service, port, options.connections, options.seconds, rate, requests)
             arguments = [str(argument) for argument in generator.flags(asked)]
             stop = threading.Timer(options.seconds / 2, stop_for, [server.process.pid, stop_ms])
             if stop_ms:
@@ -152,6 +156,7 @@ def ask(port, request, end):
             if not part:
                 raise Failure(f"the service closed the connection after {reply!r}")
             reply += part
+        return len(reply)
 
 
 def redis_command(port, folder):
@@ -181,15 +186,33 @@ SERVICES = {
         f"GET of {VALUE_BYTES} bytes",
         redis_command,
         lambda port: ask(port, f"SET key {VALUE}\r\n", "+OK\r\n"),
+        "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n",
+        f"{VALUE}\r\n",
     ),
     "memcached": Service(
         "memcached",
         f"get of {VALUE_BYTES} bytes",
         memcached_command,
         lambda port: ask(port, f"set key 0 0 {VALUE_BYTES}\r\n{VALUE}\r\n", "STORED\r\n"),
+        "get key\r\n",
+        "END\r\n",
     ),
-    "nginx": Service("nginx", f"GET of {VALUE_BYTES} bytes over kept connections", nginx_command, lambda port: None),
+    "nginx": Service(
+        "nginx",
+        f"GET of {VALUE_BYTES} bytes over kept connections",
+        nginx_command,
+        lambda port: None,
+        "GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        VALUE,
+    ),
 }
+
+
+def minimum(run):
+    service = run.service
+    reply_bytes = ask(run.port, service.message, service.reply_end)
+    request = service.message.replace("\r", "\\r").replace("\n", "\\n")
+    return ["127.0.0.1", run.port, run.connections, reply_bytes, run.seconds, request]
 
 
 def ours(protocol, message):
@@ -311,6 +334,9 @@ def in_ms_of(value, unit):
     return float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
 
 
+# One write and one read for each request, and nothing measured: no generator of this kind can need less.
+MINIMUM = Generator("minimum", "C epoll, nothing measured", "epoll_client", ["cc", "--version"], minimum, json.loads)
+
 # memtier_benchmark, vegeta, fortio and k6 are absent, because they are not packaged in Debian 12, crates.io or PyPI. memcslap is
 # absent, because it reports no response times.
 GENERATORS = {
@@ -324,10 +350,12 @@ GENERATORS = {
             redis_benchmark,
             read_redis_benchmark,
         ),
+        MINIMUM,
     ],
     "memcached": [
         ours("memcached", "get key"),
         Generator("memcaslap", "memcaslap", "memcaslap", ["memcaslap", "-V"], memcaslap, read_memcaslap),
+        MINIMUM,
     ],
     "nginx": [
         ours("http", "GET /index.html"),
@@ -336,11 +364,17 @@ GENERATORS = {
         Generator("h2load", "h2load", "h2load", ["h2load", "--version"], h2load, read_h2load, has_rate=True),
         Generator("oha", "oha", "oha", ["oha", "--version"], oha, read_oha, has_rate=True),
         Generator("hey", "hey", "hey", ["dpkg-query", "-W", "hey"], hey, read_hey, has_rate=True),
+        MINIMUM,
     ],
 }
 
 
 def program(generator, options):
+    if generator is MINIMUM:
+        options.build.mkdir(parents=True, exist_ok=True)
+        binary, source = options.build / "epoll_client", PEERS / "epoll_client.c"
+        compile_with("cc", binary, [source], ["cc", "-O3", "-Wall", "-Wextra", "-o", binary, source])
+        return str(binary)
     return str(options.bin / "loadgen") if generator.program == "loadgen" else generator.program
 
 

@@ -141,6 +141,11 @@ pub(crate) fn memcached() -> Result<(), String> {
     machine::works(Command::new("memcached").arg("-V"))
 }
 
+/// Requires redis-server and memcached.
+pub(crate) fn redis_and_memcached() -> Result<(), String> {
+    redis().and_then(|()| memcached())
+}
+
 /// Requires nginx.
 pub(crate) fn nginx() -> Result<(), String> {
     machine::works(Command::new("nginx").arg("-v"))

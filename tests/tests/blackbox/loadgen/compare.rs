@@ -27,6 +27,7 @@ group! {
         only_external_servers_are_compared_if_no_mode_is_named needs machine::python,
         an_open_loop_offers_every_server_the_same_rate,
         the_baseline_can_be_chosen,
+        a_server_can_have_requests_of_its_own,
         a_usage_error_says_what_to_do,
         a_server_that_fails_to_start_is_named_and_the_others_are_measured needs machine::python,
         a_mode_that_fails_to_start_is_named_with_its_log,
@@ -168,6 +169,40 @@ fn the_baseline_can_be_chosen() {
     }
 }
 
+fn a_server_can_have_requests_of_its_own() {
+    let folder = folder();
+    let file = folder.path().join("result.json");
+    let file = file.to_str().unwrap();
+    compare(&format!("{SHORT} --rounds 1 --modes event-loop,tokio-task --format json"))
+        .args(["--dialogue", "event-loop=--protocol line --message 'abc {client}'", "-o", file])
+        .finish()
+        .expect_code(0);
+    let result = Report(serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap());
+    for (server, protocol) in [("event-loop", "line"), ("tokio-task", "echo")] {
+        let report = &subject(&result, server)["rounds"][0];
+        assert_eq!(report["plan"]["protocol"], protocol);
+        assert!(report["requests"]["completed"].as_u64().unwrap() > 0, "{server}");
+    }
+    assert_eq!(result.0["plan"]["own_loads"]["event-loop"]["messages"][0], "abc {client}");
+    let shown = Loadgen::new(&["show", file]).finish();
+    let words: Vec<_> = shown.stdout.split_whitespace().collect();
+    let shown = words.join(" ");
+    assert!(shown.contains("event-loop: line: 6 bytes (abc {client}); expected reply"), "{shown}");
+    // The same requests can be held against it, others cannot.
+    for (message, code, said) in [("abc {client}", 0, ""), ("xyz", 2, "--message abc {client}")] {
+        compare(&format!("{SHORT} --rounds 1 --modes event-loop --tolerance 10000%"))
+            .args([
+                "--dialogue",
+                &format!("event-loop=--protocol line --message '{message}'"),
+                "--against",
+                file,
+            ])
+            .finish()
+            .expect_code(if code == 0 { 1 } else { code })
+            .expect_stderr(&[said]);
+    }
+}
+
 fn a_usage_error_says_what_to_do() {
     for (args, said) in [
         (&["--server", "x=serve 8080"][..], "{port}"),
@@ -184,6 +219,18 @@ fn a_usage_error_says_what_to_do() {
         (&["--rate", "5", "--think", "1s"], "--think"),
         (&["--message", "@/nowhere/message"], "/nowhere/message"),
         (&["127.0.0.1:80"], "127.0.0.1:80"),
+        (&["--dialogue", "tokio-task"], "NAME=FLAGS"),
+        (&["--dialogue", "tokio-task="], "NAME=FLAGS"),
+        (&["--dialogue", "tokio-task=--message 'x"], "a quote is not closed"),
+        (&["--dialogue", "tokio-task=--rate 5"], "unexpected argument '--rate' found"),
+        (&["--dialogue", "tokio-task=--protocol ftp"], "invalid value 'ftp'"),
+        (&["--dialogue", "nobody=--size 5"], "there is no server of this name"),
+        (
+            &["--dialogue", "tokio-task=--protocol line"],
+            "--dialogue tokio-task: --protocol line needs a request",
+        ),
+        (&["--dialogue", "tokio-task=--size 5", "--dialogue", "tokio-task=--size 6"], "given twice"),
+        (&["--dialogue", "tokio-task=--protocol resp --message PING"], "is an echo and does not speak resp"),
     ] {
         let failed = compare("").args(args.iter().copied()).finish();
         failed.expect_code(2).expect_stderr(&[said]);

@@ -1,5 +1,7 @@
 //! memcached, whose `stats` count each command.
 
+use serde_json::Value;
+
 use crate::{
     behaviour::group,
     harness::{
@@ -14,6 +16,7 @@ group! {
         hits_and_misses_are_told_apart needs service::memcached,
         meta_commands_and_statistics_are_read needs service::memcached,
         errors_are_unexpected needs service::memcached,
+        it_is_compared_with_redis_which_has_another_protocol needs service::redis_and_memcached,
     }
 }
 
@@ -53,6 +56,35 @@ fn hits_and_misses_are_told_apart() {
     let hits = run("prefix:VALUE key");
     assert_eq!(hits.count("errors.unexpected"), stat(&memcached, "get_misses") - misses);
     assert_eq!(hits.count("requests.completed") + hits.count("errors.unexpected"), 1000);
+}
+
+fn it_is_compared_with_redis_which_has_another_protocol() {
+    let finished = Loadgen::new(&[
+        "compare", "-c", "10", "-d", "300ms", "-w", "50ms", "--rounds", "2", "-q", "--format", "json",
+    ])
+    .args(["--server", "redis=redis-server --port {port} --save ''"])
+    .args(["--server", "memcached=memcached -l 127.0.0.1 -U 0 -u nobody -p {port}"])
+    .args(["--dialogue", "redis=--protocol resp --message 'GET missing' --expect 'equals:$-1\\r\\n'"])
+    .args([
+        "--dialogue",
+        "memcached=--protocol memcached --message 'get missing' --expect 'equals:END\\r\\n'",
+    ])
+    .finish();
+    finished.expect_code(0);
+    let result: Value = serde_json::from_str(&finished.stdout).expect("it is JSON");
+    for (place, protocol) in [(0, "resp"), (1, "memcached")] {
+        let server = &result["subjects"][place];
+        for round in server["rounds"].as_array().expect("there are rounds") {
+            let requests = &round["requests"];
+            assert_eq!(round["plan"]["protocol"], protocol);
+            assert!(requests["verified"].as_u64() > Some(0) && requests["failed"] == 0, "{requests}");
+        }
+    }
+    assert!(
+        result["subjects"][1]["against_baseline"]["replies_per_s"]["ratio"].is_number(),
+        "{}",
+        finished.stdout
+    );
 }
 
 fn meta_commands_and_statistics_are_read() {

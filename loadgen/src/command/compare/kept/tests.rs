@@ -20,6 +20,7 @@ pub(crate) fn kept(servers: Vec<Subject>) -> KeptResult {
         is_run: false,
         interrupted: false,
         load: report.plan,
+        own_loads: BTreeMap::new(),
         pinned: false,
     }
 }
