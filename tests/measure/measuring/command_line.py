@@ -50,6 +50,11 @@ def parser(description):
     add_load(lag, seconds=10, size=None)
     variant(lag, "--rate", type=positive, default=20_000, metavar="R", help="requests per second [%(default)s]")
 
+    several = add_table(commands, "parts", "one load from several generators beside one", rounds=3)
+    add_load(several, seconds=10, size=None)
+    variant(several, "--rate", type=positive, default=10_000, metavar="R", help="requests per second of all [%(default)s]")
+    several.add_argument("--parts", type=counts, default=[1, 4, 10, 100], metavar="N,N", help="numbers of generators [1,4,10,100]")
+
     timestamps = add_table(commands, "timestamps", "the cost of loadgen's --kernel-timestamps", rounds=7)
     add_load(timestamps, seconds=3)
     variant(timestamps, "--rate", type=positive, default=20_000, metavar="R", help="of the open loop [%(default)s]")
@@ -155,6 +160,10 @@ def variant(parser, flag, **settings):
 
 def names(text):
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def counts(text):
+    return [positive(count) for count in names(text)]
 
 
 def positive(text):
