@@ -1,0 +1,7 @@
+//! `compare` and `sweep` with servers on another host.
+
+use crate::behaviour::group;
+
+group! {
+    once {}
+}
