@@ -1,6 +1,6 @@
 //! The arguments of the commands that load several servers in turn: `compare` and `sweep`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use clap::{
     Arg,
@@ -10,8 +10,12 @@ use server::mode::{MODES, Mode};
 
 use super::load::OwnServerArgs;
 use crate::{
-    load::request::Request,
-    subject::candidate::{ServerCommand, ServerSelection},
+    load::{plan::Against, request::Request},
+    subject::candidate::{
+        ServerCommand, ServerSelection,
+        location::{CommandPrefix, Location, parse_server_address},
+        running::RunningServer,
+    },
 };
 
 const EVERY: &str = "all";
@@ -27,6 +31,13 @@ pub(crate) struct ServersArgs {
     /// Another server: its name, and a command with {port} in it; may be repeated
     #[arg(long = "server", help_heading = "Servers", value_name = "NAME=COMMAND")]
     servers: Vec<ServerCommand>,
+    /// Command in front of the commands of all servers that loadgen starts, to run them on another host: 'ip netns exec NAME',
+    /// 'ssh -tt HOST'. Needs --server-address
+    #[arg(long, help_heading = "Servers", value_name = "COMMAND", requires = "server_address")]
+    server_prefix: Option<CommandPrefix>,
+    /// IP address at which the servers that loadgen starts listen; it replaces {host} in a command [default: 127.0.0.1]
+    #[arg(long, help_heading = "Servers", value_name = "IP", value_parser = parse_server_address)]
+    server_address: Option<IpAddr>,
     /// Run the load and the servers that loadgen starts on separate CPUs: one CPU for each load thread, the others for the
     /// servers. Without it they share all CPUs
     #[arg(long, help_heading = "Servers")]
@@ -56,8 +67,24 @@ impl ServersArgs {
             server_threads: self.own_server.server_threads,
             servers: self.servers.clone(),
             targets: Vec::new(),
+            location: self.location(),
         }
     }
+}
+
+impl ServersArgs {
+    fn location(&self) -> Location {
+        let default = Location::default();
+        Location {
+            prefix: self.server_prefix.clone().unwrap_or(default.prefix),
+            address: self.server_address.unwrap_or(default.address),
+        }
+    }
+}
+
+/// The running servers as the load needs them to make its requests, such as the Host of HTTP.
+pub(crate) fn against(targets: &[RunningServer]) -> Against {
+    Against::Targets(targets.iter().map(|target| target.address.clone()).collect())
 }
 
 /// Changes the defaults of a flag: a command with many turns makes shorter runs.

@@ -112,7 +112,10 @@ impl Host {
     pub(crate) fn run(&self, command: &mut Command) -> Command {
         let command = machine::before(&["setpriv", "--pdeathsig", "KILL"], command);
         let target = format!("--target={}", self.process);
-        machine::before(&["nsenter", &target, "--user", "--mount", "--net", "--preserve-credentials"], &command)
+        machine::before(
+            &["nsenter", &target, "--user", "--mount", "--net", "--preserve-credentials"],
+            &command,
+        )
     }
 
     /// A server on this host.
