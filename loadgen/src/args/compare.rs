@@ -32,9 +32,10 @@ pub(super) const MANUAL: Manual = Manual {
          server must listen at the port that replaces {port}, on 127.0.0.1 or on --server-address, which replaces {host}, and \
          stay in the foreground. loadgen ends it with SIGTERM, and two seconds later with SIGKILL. All processes of its process \
          group are measured and ended with it.",
-        "--server-prefix starts the servers on another host, by a command in front of theirs: 'ip netns exec NAME', or 'ssh -tt \
-         HOST'. loadgen's own server needs this program at the same path there. The CPU and memory of a server that is no \
-         process of this machine are unknown. -tt lets a server end with its connection.",
+        "--server-prefix starts the servers on another host, by a command in front of theirs: 'ip netns exec NAME', or 'ssh HOST'. \
+         loadgen's own server needs this program at the same path there. The CPU and memory of a server that is no process of \
+         this machine are unknown. A server behind ssh ends with its connection; behind another command, it must end with the \
+         processes that loadgen started.",
         "--against matches servers by name, and a single run with the only server. The loads must be the same. A regression is \
          an interval of today's value as a multiple of the kept one that lies wholly beyond the tolerance: 5% allows 1.05 times \
          the p50, the p99 and the CPU per request, and replies per second divided by 1.05. Memory and context switches are \
@@ -73,7 +74,7 @@ pub(super) const MANUAL: Manual = Manual {
         },
         Example {
             what: "Servers on another host, which loadgen starts by ssh",
-            command: "loadgen compare --server-prefix 'ssh -tt far' --server-address 10.0.0.2 --server 'mine=./my-server \
+            command: "loadgen compare --server-prefix 'ssh far' --server-address 10.0.0.2 --server 'mine=./my-server \
                       {host}:{port}' --modes event-loop",
         },
         Example {

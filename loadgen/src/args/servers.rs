@@ -32,7 +32,7 @@ pub(crate) struct ServersArgs {
     #[arg(long = "server", help_heading = "Servers", value_name = "NAME=COMMAND")]
     servers: Vec<ServerCommand>,
     /// Command in front of the commands of all servers that loadgen starts, to run them on another host: 'ip netns exec NAME',
-    /// 'ssh -tt HOST'. Needs --server-address
+    /// 'ssh HOST'. Needs --server-address
     #[arg(long, help_heading = "Servers", value_name = "COMMAND", requires = "server_address")]
     server_prefix: Option<CommandPrefix>,
     /// IP address at which the servers that loadgen starts listen; it replaces {host} in a command [default: 127.0.0.1]
@@ -70,9 +70,7 @@ impl ServersArgs {
             location: self.location(),
         }
     }
-}
 
-impl ServersArgs {
     fn location(&self) -> Location {
         let default = Location::default();
         Location {

@@ -89,10 +89,11 @@ fn unassigned_ports(range: &str) -> Vec<u16> {
 }
 
 fn spawn(command: &ServerCommand, location: &Location, port: u16) -> anyhow::Result<ServerProcess> {
-    let words = location.prefix.before(command.words_for(location.address, port));
+    let words = location.prefix.guarding(command.words_for(location.address, port));
     let (program, args) = words.split_first().expect("a command has at least one word");
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stdin = if location.prefix.is_ssh() { Stdio::piped() } else { Stdio::null() };
+    command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let guard = Guard::start()?;
     // The guard's group: loadgen measures and ends the server's child processes with it.
     let mut child = command.process_group(guard.group().as_raw_pid()).spawn().map_err(|error| {
@@ -106,9 +107,9 @@ fn spawn(command: &ServerCommand, location: &Location, port: u16) -> anyhow::Res
             output: Vec::new(),
         }
     })?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let address = Address::from(SocketAddr::from((location.address, port)));
-    let lifeline = Lifeline::Group { guard, stdin: None };
+    let lifeline = Lifeline::Group { guard, stdin };
     let mut server = ServerProcess::new(child, lifeline, address, Identity::default());
     server.set_prefixed(location.has_prefix());
     server.follow(stdout.context("the server has no standard output")?, |_| {})?;

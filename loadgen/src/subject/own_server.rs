@@ -141,7 +141,7 @@ fn command(plan: &OwnServerPlan, location: &Location) -> anyhow::Result<Command>
     Ok(command)
 }
 
-/// Waits for the line with the server's address. On a terminal, as `ssh -tt` makes one, log lines may stand before it.
+/// Waits for the line with the server's address. A shell on another host may print lines before it.
 fn listening_address(printed: &Receiver<String>, server: &mut ServerProcess) -> anyhow::Result<Address> {
     let deadline = Instant::now() + START_TIMEOUT;
     let reason = loop {

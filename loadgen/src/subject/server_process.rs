@@ -27,6 +27,8 @@ pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 const POLL: Duration = Duration::from_millis(5);
+/// The time in which a server behind a connection must end. Its own host kills it after [`END_TIMEOUT`].
+const REMOTE_END_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to read the outputs of a server that has ended. A process that left its group may hold them open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -189,10 +191,13 @@ impl ServerProcess {
 
     /// Ends the server gracefully, and kills it after [`END_TIMEOUT`].
     fn end(&mut self) {
-        match &mut self.lifeline {
-            Lifeline::Stdin(stdin) => drop(stdin.take()),
-            Lifeline::Group { guard, stdin } => {
-                drop(stdin.take());
+        let ends_with_input = match &mut self.lifeline {
+            Lifeline::Stdin(stdin) | Lifeline::Group { stdin, .. } => stdin.take().is_some(),
+        };
+        if let Lifeline::Group { guard, .. } = &self.lifeline {
+            // A signal could end the connection to another host before the server there has ended.
+            let has_ended = ends_with_input && wait_at_most(REMOTE_END_TIMEOUT, || self.is_over());
+            if !has_ended {
                 signal_followers(guard, Signal::TERM);
             }
         }

@@ -5,8 +5,8 @@ use crate::behaviour::Group;
 
 mod cut;
 mod elsewhere;
-mod truth;
+mod links;
 
 pub(crate) fn groups() -> Vec<Group> {
-    vec![truth::group(), cut::group(), elsewhere::group()]
+    vec![links::group(), cut::group(), elsewhere::group()]
 }

@@ -10,6 +10,12 @@ use super::shell::{self, ShellSyntax};
 /// The program that joins the words of a command for a shell on the other host (ssh(1)).
 const SSH: &str = "ssh";
 
+/// A script for the other host. It runs a server in a process group of its own, ends it at the end of standard input, as when
+/// the connection is lost, and ends with it.
+const UNTIL_INPUT_ENDS: &str = "exec 3<&0; setsid \"$@\" </dev/null 3<&- & server=$!; \
+                                { cat <&3; kill -TERM -$server; sleep 2; kill -KILL -$server; } >/dev/null 2>&1 & guard=$!; \
+                                exec 3<&-; wait $server; status=$?; kill $guard 2>/dev/null; exit $status";
+
 /// Where servers run, and where they listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
@@ -27,7 +33,7 @@ pub(crate) struct CommandPrefix(Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PrefixError {
     /// It has no words.
-    #[error("the command is missing: write it as in 'ip netns exec far' or 'ssh -tt far'")]
+    #[error("the command is missing: write it as in 'ip netns exec far' or 'ssh far'")]
     Empty,
     /// A quote is not closed.
     #[error("a quote is not closed: quotes and backslashes have the same meaning as in a shell")]
@@ -51,14 +57,25 @@ impl Location {
 }
 
 impl CommandPrefix {
+    /// Whether a connection lies between the command and the server: the signals that end the one do not reach the other.
+    pub(crate) fn is_ssh(&self) -> bool {
+        self.0.iter().any(|word| word.rsplit('/').next() == Some(SSH))
+    }
+
     /// The whole command of a server. Behind `ssh`, its words are quoted for the shell of the other host.
     pub(crate) fn before(&self, words: Vec<String>) -> Vec<String> {
-        let is_ssh = |word: &String| word.rsplit('/').next() == Some(SSH);
-        let words: Vec<_> = match self.0.iter().any(is_ssh) {
+        let words: Vec<_> = match self.is_ssh() {
             true => words.iter().map(|word| shell_words::quote(word).into_owned()).collect(),
             false => words,
         };
         [self.0.clone(), words].concat()
+    }
+
+    /// The whole command of a server that does not look at its standard input. Behind `ssh`, a script ends it with the standard
+    /// input of the whole command.
+    pub(crate) fn guarding(&self, words: Vec<String>) -> Vec<String> {
+        let script = ["sh", "-c", UNTIL_INPUT_ENDS, "sh"].map(str::to_owned).to_vec();
+        self.before(if self.is_ssh() { [script, words].concat() } else { words })
     }
 }
 
