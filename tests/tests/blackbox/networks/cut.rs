@@ -18,6 +18,7 @@ group! {
     once {
         a_killed_test_bed_leaves_no_process_and_no_namespace needs hosts,
         a_generator_that_is_cut_off_fails_alone_and_the_merged_report_counts_it needs hosts,
+        a_part_that_is_lost_with_its_host_is_named_by_the_merged_report needs hosts,
     }
 }
 
@@ -54,4 +55,36 @@ fn a_generator_that_is_cut_off_fails_alone_and_the_merged_report_counts_it() {
     assert_eq!(merged.count("requests.failed"), reports[1].count("requests.failed"));
     assert_eq!(merged.count("errors.timeout"), reports[1].count("errors.timeout"));
     assert!(merged.has_reason("errors"), "{}", merged.at("verdict"));
+}
+
+fn a_part_that_is_lost_with_its_host_is_named_by_the_merged_report() {
+    const HOSTS: [&str; 4] = ["zero", "one", "two", "three"];
+    const LOST: usize = 2;
+    let hosts: Vec<_> = HOSTS.iter().chain(&["server"]).map(|name| (*name, "")).collect();
+    let mut network = Network::of(&hosts);
+    let server = network.host("server").serve(Mode::by_name("event-loop").expect("there is this mode"));
+    let load = "-t 1 -c 40 -r 400 -w 200ms -d 3s --timeout 1s --fail-on never --format jsonl";
+    let start = |(number, host): (usize, &&str)| {
+        let args = format!("{load} --part {number}/{}", HOSTS.len());
+        network.host(host).load(server.address(), &args).start()
+    };
+    let mut generators: Vec<_> = HOSTS.iter().enumerate().map(start).collect();
+    for generator in &generators {
+        generator.stderr.wait_for(" 1.0s ");
+    }
+    network.cut(HOSTS[LOST]);
+    // Its result does not come.
+    drop(generators.remove(LOST));
+    let results: Vec<_> = generators.into_iter().map(|generator| generator.finish().stdout).collect();
+    let completed = results.iter().map(|result| {
+        let result: serde_json::Value = serde_json::from_str(result).expect("a result is on one line");
+        result["requests"]["completed"].as_u64().expect("a count")
+    });
+    let merged = Loadgen::new(&["merge", "--expect-parts", "4", "--format", "json"])
+        .finish_with(results.concat().as_bytes());
+    let report = Report::read(merged.expect_code(1));
+    assert_eq!(report.at("merged.expected"), 4);
+    assert_eq!(report.at("merged.missing"), &serde_json::json!([LOST]));
+    assert_eq!(report.count("requests.completed"), completed.sum::<u64>());
+    assert!(report.errors() == 0 && report.count("requests.completed") > 0, "{}", report.at("errors"));
 }

@@ -66,7 +66,7 @@ fn compare_starts_its_servers_in_another_network_namespace() {
     for (place, mode) in ["event-loop", "tokio-task"].iter().enumerate() {
         assert_eq!(report.text(&format!("subjects.{place}.mode")), *mode);
         for round in 0..2 {
-            let round = |path: &str| format!("subjects.{place}.rounds.{round}.report.{path}");
+            let round = |path: &str| format!("subjects.{place}.rounds.{round}.{path}");
             assert!(report.count(&round("requests.completed")) > 0, "{mode}");
             // Its processes are on this machine.
             assert_eq!(report.text(&round("server.mode")), *mode);
@@ -80,8 +80,8 @@ fn a_server_of_a_command_listens_at_the_address_of_its_host() {
     let network = two_hosts();
     let report = with_far_servers(&network, "compare", &["--server", &command_of_server("mine")], ONCE);
     assert!(report.text("subjects.0.command").starts_with("ip netns exec far "), "{:?}", report.0);
-    assert!(report.count("subjects.0.rounds.0.report.requests.completed") > 0);
-    assert!(report.count("subjects.0.rounds.0.report.server.rss_bytes") > 0);
+    assert!(report.count("subjects.0.rounds.0.requests.completed") > 0);
+    assert!(report.count("subjects.0.rounds.0.server.rss_bytes") > 0);
 }
 
 fn sweep_starts_its_server_in_another_network_namespace() {
@@ -93,7 +93,7 @@ fn sweep_starts_its_server_in_another_network_namespace() {
         network.host("near").loadgen(&["sweep"]).args(place).args(levels.split_whitespace()).finish();
     let report = Report::read(finished.expect_code(0));
     assert_eq!(report.at("subjects.0.points").as_array().unwrap().len(), 2);
-    assert!(report.count("subjects.0.points.1.report.requests.completed") > 0);
+    assert!(report.count("subjects.0.points.1.requests.completed") > 0);
 }
 
 fn a_server_that_listens_elsewhere_fails_with_advice() {
@@ -118,8 +118,7 @@ fn compare_and_sweep_load_running_servers_by_name() {
         .args(ONCE.split_whitespace())
         .finish();
     let report = Report::read(&finished);
-    let p50_ms =
-        |place| report.number(&format!("subjects.{place}.rounds.0.report.latency_ns.response.p50")) / 1e6;
+    let p50_ms = |place| report.number(&format!("subjects.{place}.rounds.0.latency_ns.response.p50")) / 1e6;
     assert_eq!([report.text("subjects.0.name"), report.text("subjects.1.name")], ["first", "second"]);
     assert_eq!(report.text("subjects.1.target"), servers[1].address().to_string());
     assert!(p50_ms(1) > 9.9 && p50_ms(0) < p50_ms(1), "{} and {} ms", p50_ms(0), p50_ms(1));
@@ -160,7 +159,8 @@ impl SshServer {
         let file = |name: &str| folder.path().join(name).to_str().expect("the path is ASCII").to_owned();
         for key in ["host", "user"] {
             let key = file(key);
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]).status();
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]).status();
             assert!(made.is_ok_and(|status| status.success()), "no key");
         }
         // sshd separates its privileges in this folder.
@@ -217,9 +217,9 @@ fn behind_ssh_the_cost_is_unknown_and_the_server_ends() {
     let report = Report::read(&finished);
     for place in 0..2 {
         assert!(report.0["subjects"][place]["failure"].is_null(), "{finished}");
-        assert!(report.count(&format!("subjects.{place}.rounds.0.report.requests.completed")) > 0);
-        assert!(report.at(&format!("subjects.{place}.rounds.0.report.server")).is_null());
-        assert_eq!(report.at(&format!("subjects.{place}.rounds.0.report.server_ended_early")), false);
+        assert!(report.count(&format!("subjects.{place}.rounds.0.requests.completed")) > 0);
+        assert!(report.at(&format!("subjects.{place}.rounds.0.server")).is_null());
+        assert_eq!(report.at(&format!("subjects.{place}.rounds.0.server_ended_early")), false);
     }
     let notes = report.at("notes").to_string();
     assert!(notes.contains("CPU and memory of event-loop, mine are unknown"), "{notes}");
