@@ -15,6 +15,7 @@ use super::{
 use crate::{
     command::{compare::plan::CompareRequest, delivery::DeliveryRequest, exit::FailOn},
     load::{plan::Against, request::PlanError},
+    subject::candidate::running::RunningServer,
 };
 
 pub(super) const MANUAL: Manual = Manual {
@@ -29,9 +30,13 @@ pub(super) const MANUAL: Manual = Manual {
          start, ends early or gives unexpected replies has FAILED, and is shown with its last lines of output. Neither \
          is compared.",
         "A COMMAND is split into words like in a shell, but runs without a shell; write sh -c '...' if it needs one. The \
-         server must listen on 127.0.0.1 at the port that replaces {port}, and stay in the foreground. loadgen ends it \
-         with SIGTERM, and two seconds later with SIGKILL. All processes of its process group are measured and ended \
-         with it.",
+         server must listen at the port that replaces {port}, on 127.0.0.1 or on --server-address, which replaces {host}, and \
+         stay in the foreground. loadgen ends it with SIGTERM, and two seconds later with SIGKILL. All processes of its process \
+         group are measured and ended with it.",
+        "--server-prefix starts the servers on another host, by a command in front of theirs: 'ip netns exec NAME', or 'ssh HOST'. \
+         loadgen's own server needs this program at the same path there. The CPU and memory of a server that is no process of \
+         this machine are unknown. A server behind ssh ends with its connection; behind another command, it must end with the \
+         processes that loadgen started.",
         "--against matches servers by name, and a single run with the only server. The loads must be the same. A regression is \
          an interval of today's value as a multiple of the kept one that lies wholly beyond the tolerance: 5% allows 1.05 times \
          the p50, the p99 and the CPU per request, and replies per second divided by 1.05. Memory and context switches are \
@@ -72,6 +77,15 @@ pub(super) const MANUAL: Manual = Manual {
                       --dialogue 'memcached=--protocol memcached --message \"get key\"'",
         },
         Example {
+            what: "Servers that are already running, with names for the report",
+            command: "loadgen compare old=10.0.0.2:8080 new=10.0.0.3:8080 --rate 5k",
+        },
+        Example {
+            what: "Servers on another host, which loadgen starts by ssh",
+            command: "loadgen compare --server-prefix 'ssh far' --server-address 10.0.0.2 --server 'mine=./my-server \
+                      {host}:{port}' --modes event-loop",
+        },
+        Example {
             what: "Hold today's server against a kept result, and fail on a regression (exit code 3)",
             command: "loadgen compare --modes tokio-task --against kept.json --tolerance 10% --fail-on invalid",
         },
@@ -82,7 +96,10 @@ pub(super) const MANUAL: Manual = Manual {
 #[derive(Debug, clap::Args)]
 #[command(mut_args(servers::in_turns))]
 pub(crate) struct CompareArgs {
-    /// The servers.
+    /// Running servers, each with a name if wanted
+    #[arg(value_name = "[NAME=]TARGET")]
+    targets: Vec<RunningServer>,
+    /// The servers that loadgen starts.
     #[command(flatten)]
     servers: ServersArgs,
     /// Name of the server to compare the others with [default: the first]
@@ -127,12 +144,13 @@ impl CompareArgs {
     /// # Errors
     /// When the message file cannot be read.
     pub(crate) fn request(&self) -> Result<CompareRequest, PlanError> {
-        let mut load = self.load.request(Against::Targets(Vec::new()))?;
+        let mut load = self.load.request(servers::against(&self.targets))?;
+        load.against = Against::Targets(Vec::new());
         load.stages = self.stages.stages.clone();
         servers::limit(&mut load);
         Ok(CompareRequest {
             load,
-            servers: self.servers.selection(&[])?,
+            servers: self.servers.selection(&self.targets)?,
             baseline: self.baseline.clone(),
             rounds: self.rounds,
             pin: self.servers.pin,

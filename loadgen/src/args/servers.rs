@@ -1,12 +1,11 @@
 //! The arguments of the commands that load several servers in turn: `compare` and `sweep`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use clap::{
     Arg,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use common::Address;
 use server::mode::{MODES, Mode};
 
 use super::{dialogue::ServerDialogue, load::OwnServerArgs};
@@ -15,7 +14,11 @@ use crate::{
         plan::Against,
         request::{PlanError, Request},
     },
-    subject::candidate::{ServerCommand, ServerSelection},
+    subject::candidate::{
+        ServerCommand, ServerSelection,
+        location::{CommandPrefix, Location, parse_server_address},
+        running::RunningServer,
+    },
 };
 
 const EVERY: &str = "all";
@@ -35,6 +38,13 @@ pub(crate) struct ServersArgs {
     /// repeated, for servers that speak different protocols
     #[arg(long = "dialogue", help_heading = "Servers", value_name = "NAME=FLAGS")]
     dialogues: Vec<ServerDialogue>,
+    /// Command in front of the commands of all servers that loadgen starts, to run them on another host: 'ip netns exec NAME',
+    /// 'ssh HOST'. Needs --server-address
+    #[arg(long, help_heading = "Servers", value_name = "COMMAND", requires = "server_address")]
+    server_prefix: Option<CommandPrefix>,
+    /// IP address at which the servers that loadgen starts listen; it replaces {host} in a command [default: 127.0.0.1]
+    #[arg(long, help_heading = "Servers", value_name = "IP", value_parser = parse_server_address)]
+    server_address: Option<IpAddr>,
     /// Run the load and the servers that loadgen starts on separate CPUs: one CPU for each load thread, the others for the
     /// servers. Without it they share all CPUs
     #[arg(long, help_heading = "Servers")]
@@ -56,14 +66,15 @@ impl ServersArgs {
     ///
     /// # Errors
     /// When the message file of a dialogue cannot be read.
-    pub(crate) fn selection(&self, targets: &[Address]) -> Result<ServerSelection, PlanError> {
+    pub(crate) fn selection(&self, targets: &[RunningServer]) -> Result<ServerSelection, PlanError> {
         let modes = self.modes.iter().flat_map(|name| match name {
             ModeName::Every => MODES.iter().collect(),
             ModeName::One(mode) => vec![*mode],
         });
         let dialogues = self.dialogues.iter().map(|dialogue| {
-            let target = targets.iter().find(|target| target.to_string() == dialogue.name);
-            let request = dialogue.request(&Against::Targets(target.cloned().into_iter().collect()))?;
+            let target = targets.iter().filter(|target| target.name == dialogue.name);
+            let request =
+                dialogue.request(&Against::Targets(target.map(|target| target.address.clone()).collect()))?;
             Ok((dialogue.name.clone(), request))
         });
         Ok(ServerSelection {
@@ -73,8 +84,22 @@ impl ServersArgs {
             servers: self.servers.clone(),
             targets: targets.to_vec(),
             dialogues: dialogues.collect::<Result<_, PlanError>>()?,
+            location: self.location(),
         })
     }
+
+    fn location(&self) -> Location {
+        let default = Location::default();
+        Location {
+            prefix: self.server_prefix.clone().unwrap_or(default.prefix),
+            address: self.server_address.unwrap_or(default.address),
+        }
+    }
+}
+
+/// The running servers as the load needs them to make its requests, such as the Host of HTTP.
+pub(crate) fn against(targets: &[RunningServer]) -> Against {
+    Against::Targets(targets.iter().map(|target| target.address.clone()).collect())
 }
 
 /// Changes the defaults of a flag: a command with many turns makes shorter runs.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Arg;
 use common::{
-    Address,
     manual::{Example, Manual},
     units::{parse_positive_count, parse_positive_duration},
 };
@@ -23,6 +22,7 @@ use crate::{
         },
     },
     load::{plan::Against, request::PlanError},
+    subject::candidate::running::RunningServer,
 };
 
 pub(super) const MANUAL: Manual = Manual {
@@ -72,9 +72,9 @@ pub(super) const MANUAL: Manual = Manual {
 #[derive(Debug, clap::Args)]
 #[command(mut_args(in_a_sweep))]
 pub(crate) struct SweepArgs {
-    /// Running servers; each has its own sweep
-    #[arg(value_name = "TARGET")]
-    targets: Vec<Address>,
+    /// Running servers, each with a name if wanted: each has its own sweep
+    #[arg(value_name = "[NAME=]TARGET")]
+    targets: Vec<RunningServer>,
 
     /// The servers that loadgen starts.
     #[command(flatten)]
@@ -131,7 +131,7 @@ impl SweepArgs {
     /// # Errors
     /// When the message file cannot be read.
     pub(crate) fn request(&self) -> Result<SweepRequest, PlanError> {
-        let mut load = self.load.request(Against::Targets(self.targets.clone()))?;
+        let mut load = self.load.request(servers::against(&self.targets))?;
         load.against = Against::Targets(Vec::new());
         servers::limit(&mut load);
         load.timeouts.first_reply = self.wait_for_server;

@@ -31,7 +31,7 @@ use crate::{
         exit::FailOn,
         order,
         outcome::{self, Outcome},
-        turn::{self, TurnOutcome, TurnPosition, TurnRunner},
+        turn::{self, TurnOutcome, TurnPosition, TurnRunner, note_of_unknown_costs},
     },
     live::progress::Progress,
     result::{
@@ -83,6 +83,10 @@ fn compare(plan: &ComparePlan, kept: Option<&KeptResult>, quiet: bool) -> anyhow
     let rule = Rule { tolerance: plan.tolerance, seed: plan.load.seed };
     let against = kept.map(|kept| Box::new(against::against(&subjects, kept, rule, warnings)));
     notes.extend(plan.load.rate_per_s().is_none().then(|| CLOSED_LOOP.to_owned()));
+    let started = subjects.iter().filter(|subject| subject.target.is_none());
+    notes.extend(note_of_unknown_costs(
+        started.flat_map(|subject| subject.rounds.iter().map(|round| (subject.name.as_str(), &round.report))),
+    ));
     notes.extend(note_of_rounds(plan));
     notes.extend(note_of_baseline(&subjects, plan.baseline));
     let comparison = Comparison {

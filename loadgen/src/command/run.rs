@@ -23,9 +23,10 @@ use crate::{
         request::Request,
     },
     result::{Document, Report},
-    subject::machine::Machine,
     subject::{
+        candidate::location::Location,
         cpus::{self, Division},
+        machine::Machine,
         own_server::{self, Log},
     },
 };
@@ -73,7 +74,7 @@ fn run(
     let server = match &plan.against {
         Against::OwnServer(own) => {
             let server = cpus::start_divided(&mut machine.division, || {
-                own_server::start(own, Log::Forwarded(progress.server_log()))
+                own_server::start(own, &Location::default(), Log::Forwarded(progress.server_log()))
             })?;
             progress.say(&format!("started loadgen's own server: {} on {}", own.mode, server.address()));
             Some(server)

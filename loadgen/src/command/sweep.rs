@@ -32,7 +32,7 @@ use crate::{
         exit::FailOn,
         order,
         outcome::{self, Outcome},
-        turn::{self, TurnOutcome, TurnPosition, TurnRunner},
+        turn::{self, TurnOutcome, TurnPosition, TurnRunner, note_of_unknown_costs},
     },
     live::progress::Progress,
     result::{
@@ -74,6 +74,10 @@ fn sweep(plan: &SweepPlan, quiet: bool) -> anyhow::Result<Outcome> {
     let subjects = plan.candidates.iter().zip(records);
     let subjects: Vec<_> =
         subjects.map(|(candidate, record)| results::subject(plan, candidate, record)).collect();
+    let started = subjects.iter().filter(|subject| subject.target.is_none());
+    notes.extend(note_of_unknown_costs(
+        started.flat_map(|subject| subject.points.iter().map(|point| (subject.name.as_str(), &point.report))),
+    ));
     notes.extend(note_of_knees(&subjects, plan.axis));
     notes.extend(subjects.iter().filter_map(|subject| note_of_failures(subject, plan.axis)));
     let sweep = Sweep {

@@ -109,8 +109,8 @@ impl TurnRunner {
             Err(error) => return not_started(&error, position),
         };
         let mut machine = self.machine.clone();
-        if server.is_none() {
-            // The CPUs of a server that is already running are unknown.
+        if server.as_ref().is_none_or(|server| !server.is_here()) {
+            // The CPUs of a server that is already running, or that runs elsewhere, are unknown.
             machine.division = None;
         }
         let finished = conduct::conduct(
@@ -130,21 +130,21 @@ impl TurnRunner {
     /// Starts the server for the load. None if the server is already running.
     fn start(&mut self, candidate: &Candidate, load: &mut Plan) -> anyhow::Result<Option<ServerProcess>> {
         let interruption = &self.interruption;
-        let division = &mut self.machine.division;
+        let (division, location) = (&mut self.machine.division, &candidate.location);
         match &candidate.launch {
             Launch::Target(target) => {
                 load.against = Against::Targets(vec![target.clone()]);
                 Ok(None)
             }
             Launch::Own(own) => cpus::start_divided(division, || {
-                let mut server = own_server::start(own, Log::Kept)?;
+                let mut server = own_server::start(own, location, Log::Kept)?;
                 // The server prints its address before it starts its mode.
                 answer::await_answer(&mut server, load, interruption)?;
                 Ok(Some(server))
             }),
-            Launch::Command(command) => {
-                cpus::start_divided(division, || command_server::start(command, load, interruption).map(Some))
-            }
+            Launch::Command(command) => cpus::start_divided(division, || {
+                command_server::start(command, location, load, interruption).map(Some)
+            }),
         }
     }
 }
@@ -153,6 +153,19 @@ impl TurnRunner {
 pub(crate) fn own_loads(candidates: &[Candidate], common: &Plan) -> BTreeMap<String, PlanSummary> {
     let own = candidates.iter().filter(|candidate| candidate.dialogue.is_some());
     own.map(|own| (own.name.clone(), PlanSummary::of(&own.load(common.clone()), &[]))).collect()
+}
+
+/// A note on the servers that loadgen started and whose CPU and memory it could not read, given all their runs.
+pub(crate) fn note_of_unknown_costs<'a>(runs: impl Iterator<Item = (&'a str, &'a Report)>) -> Option<String> {
+    let is_unknown = |report: &Report| report.server.is_none() && !report.server_ended_early;
+    let mut names: Vec<_> = runs.filter(|(_, report)| is_unknown(report)).map(|(name, _)| name).collect();
+    names.dedup();
+    (!names.is_empty()).then(|| {
+        format!(
+            "the CPU and memory of {} are unknown: no process that --server-prefix started here listens at the server's port",
+            names.join(", ")
+        )
+    })
 }
 
 /// The outcome of a turn whose load is over, or could not be made.

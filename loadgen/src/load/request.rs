@@ -204,7 +204,7 @@ impl Request {
                 known_port(target)?;
                 fitting_sources(&self.connecting.sources, target)
             })?,
-            Against::OwnServer(_) => fitting_started(&self.connecting.sources)?,
+            Against::OwnServer(_) => fitting_started(&self.connecting.sources, Ipv4Addr::LOCALHOST.into())?,
         }
         let tls = self.tls()?;
         let load = load(&self)?;
@@ -316,12 +316,12 @@ pub(crate) fn fitting_sources(sources: &[IpAddr], target: &Address) -> Result<()
     }
 }
 
-/// Checks that clients can connect from these addresses to a server that loadgen starts.
+/// Checks that clients can connect from these addresses to a server that loadgen starts at this address.
 ///
 /// # Errors
 /// [`PlanError::SourceFamily`].
-pub(crate) fn fitting_started(sources: &[IpAddr]) -> Result<(), PlanError> {
-    fitting_family(sources, Ipv4Addr::LOCALHOST.into(), "a server that loadgen starts on 127.0.0.1")
+pub(crate) fn fitting_started(sources: &[IpAddr], address: IpAddr) -> Result<(), PlanError> {
+    fitting_family(sources, address, &format!("a server that loadgen starts on {address}"))
 }
 
 /// Checks that the sources are of the family of a target.

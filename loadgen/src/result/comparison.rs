@@ -78,6 +78,9 @@ pub(crate) struct Subject {
     pub mode: Option<String>,
     /// The command that started the server, if it is not loadgen's own.
     pub command: Option<String>,
+    /// The address of a server that was already running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// The outcome in one word.
     pub status: SubjectStatus,
     /// Whether the numbers of its complete rounds are trustworthy.

@@ -6,7 +6,7 @@ use crate::{
     engine::{cpu_quota::CpuQuotas, probes::MachineProbe},
     subject::server_process::{
         ServerProcess,
-        usage::{Moment, Usage},
+        usage::{Moment, Reading},
     },
 };
 
@@ -16,7 +16,7 @@ pub(crate) struct Cost {
     /// CPU time of the whole process.
     pub generator_cpu_ns: u64,
     /// The server that loadgen started. None if there is none, or if it has ended.
-    pub server: Option<Usage>,
+    pub server: Option<Reading>,
     /// The machine's counters.
     pub machine: MachineProbe,
     /// The CPU quotas of this process.

@@ -62,7 +62,10 @@ pub(crate) fn await_answer(
             return Err(failed(Problem::NotStarted, reason, server));
         }
         let (problem, reason) = match answer {
-            Answer::Right => return Ok(()),
+            Answer::Right => {
+                server.look_for_listener();
+                return Ok(());
+            }
             Answer::Wrong(reason) => (Problem::Protocol, reason),
             Answer::NotYet(_) if Instant::now() < deadline => {
                 thread::sleep(PAUSE);
@@ -71,7 +74,13 @@ pub(crate) fn await_answer(
             Answer::NotYet(NotYet::Closed(reason)) => (Problem::Protocol, reason),
             Answer::NotYet(NotYet::Unreachable(reason)) => {
                 let waited = format_duration(START_TIMEOUT);
-                let reason = format!("no server answers on {address} within {waited} ({reason})");
+                let advice = match server.is_prefixed() {
+                    true => {
+                        "; --server-address must be an address of the host on which --server-prefix starts it"
+                    }
+                    false => "",
+                };
+                let reason = format!("no server answers on {address} within {waited} ({reason}){advice}");
                 (Problem::NotStarted, reason)
             }
         };

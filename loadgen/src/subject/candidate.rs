@@ -1,13 +1,15 @@
 //! The servers that `compare` and `sweep` load: loadgen's own ones, other commands, and servers that are already running.
 
+pub(crate) mod location;
+pub(crate) mod running;
 mod shell;
 
-use std::str::FromStr;
+use std::{net::IpAddr, str::FromStr};
 
 use common::Address;
 use server::mode::{MODES, Mode};
 
-use self::shell::ShellSyntax;
+use self::{location::Location, running::RunningServer, shell::ShellSyntax};
 use crate::{
     load::{
         plan::{OwnServerPlan, Plan},
@@ -19,6 +21,10 @@ use crate::{
 
 /// The placeholder of the port in a command.
 pub(crate) const PORT: &str = "{port}";
+/// The placeholder of the address in a command.
+const HOST: &str = "{host}";
+/// The longest name of a server, in characters.
+const NAME_LENGTH_MAX: usize = 40;
 
 /// A server that `compare` or `sweep` loads.
 #[derive(Clone, Debug)]
@@ -29,6 +35,8 @@ pub(crate) struct Candidate {
     pub launch: Launch,
     /// Its own requests and replies. None: those of the load.
     pub dialogue: Option<Dialogue>,
+    /// Where it runs, if loadgen starts it.
+    pub location: Location,
 }
 
 /// How a server is started.
@@ -62,9 +70,34 @@ pub(crate) struct ServerSelection {
     /// Servers that loadgen starts with a command, in their order.
     pub servers: Vec<ServerCommand>,
     /// Servers that are already running, in their order. If no server at all is given, every mode is selected.
-    pub targets: Vec<Address>,
+    pub targets: Vec<RunningServer>,
+    /// Where the servers run that loadgen starts.
+    pub location: Location,
     /// The requests and replies of single servers, by name.
     pub dialogues: Vec<(String, DialogueRequest)>,
+}
+
+impl Candidate {
+    /// The mode of loadgen's own server, or the command of another one with the words in front of it, or the address of a server
+    /// that is already running.
+    pub(crate) fn origin(&self) -> (Option<String>, Option<String>, Option<String>) {
+        match &self.launch {
+            Launch::Own(own) => (Some(own.mode.to_owned()), None, None),
+            Launch::Command(command) => {
+                let words = self.location.prefix.before(command.words.clone());
+                (None, Some(shell_words::join(words)), None)
+            }
+            Launch::Target(target) => (None, None, Some(target.to_string())),
+        }
+    }
+
+    /// The load of this server: the common one, with the server's own requests and replies.
+    pub(crate) fn load(&self, common: Plan) -> Plan {
+        match &self.dialogue {
+            Some(dialogue) => Plan { dialogue: dialogue.clone(), ..common },
+            None => common,
+        }
+    }
 }
 
 /// Checks that each server can be loaded with TLS, if there is a plan of it.
@@ -86,8 +119,8 @@ pub(crate) enum SelectionError {
     /// Two servers have the same name.
     #[error("'{0}' is given twice: each server needs its own name")]
     TwiceNamed(String),
-    /// A command has the name of a mode, so the report would be ambiguous.
-    #[error("'{0}' is a mode of loadgen's own server: give the command another name")]
+    /// Another server has the name of a mode, so the report would be ambiguous.
+    #[error("'{0}' is a mode of loadgen's own server: give the other server another name")]
     NamedLikeMode(String),
     /// A dialogue belongs to no server.
     #[error("--dialogue {name}: there is no server of this name: the servers are {names}")]
@@ -108,6 +141,12 @@ pub(crate) enum SelectionError {
         /// What is wrong.
         error: DialogueError,
     },
+    /// A location, and only servers that are already running.
+    #[error(
+        "--server-prefix and --server-address are for servers that loadgen starts, but all servers are already running: \
+         add --modes or --server, or remove the flag"
+    )]
+    LocatesNoServer,
 }
 
 /// The reason why a text is not a [`ServerCommand`].
@@ -117,7 +156,7 @@ pub(crate) enum CommandError {
     #[error("the name is missing: write NAME=COMMAND, as in 'mine=./my-server {PORT}'")]
     NoName,
     /// The name does not fit into a table.
-    #[error("the name '{0}' must have 1 to 40 printable characters")]
+    #[error("the name '{0}' must have 1 to {NAME_LENGTH_MAX} printable characters")]
     BadName(String),
     /// The command is missing.
     #[error("the command after '{0}=' is missing: write NAME=COMMAND, as in 'mine=./my-server {PORT}'")]
@@ -165,18 +204,28 @@ impl ServerSelection {
     pub(crate) fn candidates(&self) -> Result<Vec<Candidate>, SelectionError> {
         let every = self.modes.is_empty() && self.servers.is_empty() && self.targets.is_empty();
         let modes = if every { MODES.iter().collect() } else { self.modes.clone() };
+        let candidate = |name: &str, launch| Candidate {
+            name: name.to_owned(),
+            launch,
+            dialogue: None,
+            location: self.location.clone(),
+        };
         let own = modes.iter().map(|mode| {
-            let (work, threads) = (self.work.clone(), self.server_threads);
-            (mode.name.to_owned(), Launch::Own(OwnServerPlan { mode: mode.name, work, threads }))
+            let plan =
+                OwnServerPlan { mode: mode.name, work: self.work.clone(), threads: self.server_threads };
+            candidate(mode.name, Launch::Own(plan))
         });
         let commands =
-            self.servers.iter().map(|server| (server.name.clone(), Launch::Command(server.clone())));
-        let running = self.targets.iter().map(|target| (target.to_string(), Launch::Target(target.clone())));
-        let all = own.chain(commands).chain(running);
-        let mut candidates: Vec<_> =
-            all.map(|(name, launch)| Candidate { name, launch, dialogue: None }).collect();
+            self.servers.iter().map(|server| candidate(&server.name, Launch::Command(server.clone())));
+        let running =
+            self.targets.iter().map(|target| candidate(&target.name, Launch::Target(target.address.clone())));
+        let mut candidates: Vec<_> = own.chain(commands).chain(running).collect();
+        let is_started = |candidate: &Candidate| !matches!(candidate.launch, Launch::Target(_));
+        if self.location != Location::default() && !candidates.iter().any(is_started) {
+            return Err(SelectionError::LocatesNoServer);
+        }
         for (place, Candidate { name, launch, .. }) in candidates.iter().enumerate() {
-            if matches!(launch, Launch::Command(_)) && Mode::by_name(name).is_some() {
+            if !matches!(launch, Launch::Own(_)) && Mode::by_name(name).is_some() {
                 return Err(SelectionError::NamedLikeMode(name.clone()));
             }
             if candidates[..place].iter().any(|other| other.name == *name) {
@@ -199,16 +248,6 @@ impl ServerSelection {
     }
 }
 
-impl Candidate {
-    /// The load of this server: the common one, with the server's own requests and replies.
-    pub(crate) fn load(&self, common: Plan) -> Plan {
-        match &self.dialogue {
-            Some(dialogue) => Plan { dialogue: dialogue.clone(), ..common },
-            None => common,
-        }
-    }
-}
-
 /// Checks that each of loadgen's own servers can answer in the protocol of its load, of which `common` is the default.
 ///
 /// # Errors
@@ -219,14 +258,10 @@ pub(crate) fn check_protocols(candidates: &[Candidate], common: &Dialogue) -> Re
 }
 
 impl ServerCommand {
-    /// The words of the command, with this port.
-    pub(crate) fn words_for(&self, port: u16) -> Vec<String> {
-        self.words.iter().map(|word| word.replace(PORT, &port.to_string())).collect()
-    }
-
-    /// The command in shell syntax.
-    pub(crate) fn command_line(&self) -> String {
-        shell_words::join(&self.words)
+    /// The words of the command, with this address and port.
+    pub(crate) fn words_for(&self, host: IpAddr, port: u16) -> Vec<String> {
+        let (host, port) = (host.to_string(), port.to_string());
+        self.words.iter().map(|word| word.replace(PORT, &port).replace(HOST, &host)).collect()
     }
 }
 
@@ -238,7 +273,7 @@ impl FromStr for ServerCommand {
         let name = name.trim().to_owned();
         match name.chars().count() {
             0 => return Err(CommandError::NoName),
-            1..=40 if !name.contains(char::is_control) => {}
+            1..=NAME_LENGTH_MAX if !name.contains(char::is_control) => {}
             _ => return Err(CommandError::BadName(name.escape_default().to_string())),
         }
         let Ok(words) = shell_words::split(command) else { return Err(CommandError::OpenQuote(name)) };
@@ -269,10 +304,15 @@ mod tests {
 
     #[test]
     fn quotes_are_read_as_in_a_shell_and_the_port_replaces_each_placeholder() {
-        let command = server("my server = ./serve 'two words' -p{port} {port} a\\ b");
+        let command = server("my server = ./serve 'two words' -p{port} {host}:{port} a\\ b");
         assert_eq!(command.name, "my server");
-        assert_eq!(command.words_for(80), ["./serve", "two words", "-p80", "80", "a b"]);
-        assert_eq!(command.command_line(), "./serve 'two words' -p{port} {port} 'a b'");
+        let words = command.words_for(IpAddr::from([10, 0, 0, 2]), 80);
+        assert_eq!(words, ["./serve", "two words", "-p80", "10.0.0.2:80", "a b"]);
+        let location = Location { prefix: "env A=1".parse().unwrap(), ..Location::default() };
+        let candidate =
+            Candidate { name: String::new(), launch: Launch::Command(command), dialogue: None, location };
+        let line = candidate.origin().1.unwrap();
+        assert_eq!(line, "env A=1 ./serve 'two words' -p{port} '{host}:{port}' 'a b'");
     }
 
     #[test]
@@ -297,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_running_server_has_its_address_as_its_name() {
-        let target: Address = "127.0.0.1:80".parse().unwrap();
+        let target: RunningServer = "127.0.0.1:80".parse().unwrap();
         let selection = ServerSelection { targets: vec![target.clone()], ..ServerSelection::default() };
         let candidates = selection.candidates().unwrap();
         assert_eq!((candidates.len(), candidates[0].name.as_str()), (1, "127.0.0.1:80"));

@@ -21,7 +21,7 @@ use crate::{
     load::plan::Plan,
     subject::{
         answer,
-        candidate::ServerCommand,
+        candidate::{ServerCommand, location::Location},
         server_process::{Identity, Lifeline, ServerProcess, guard::Guard},
     },
 };
@@ -42,33 +42,41 @@ const UNASSIGNED_TRIES: usize = 16;
 /// [`RunError`](crate::engine::error::RunError) when a signal has arrived.
 pub(crate) fn start(
     command: &ServerCommand,
+    location: &Location,
     plan: &Plan,
     interruption: &Interruption,
 ) -> anyhow::Result<ServerProcess> {
     let mut ports_left = PORTS_MAX;
     loop {
         ports_left -= 1;
-        let port = free_port().context("no port is free for a server")?;
-        let mut server = spawn(command, port)?;
+        let port = free_port(location).context("no port is free for a server")?;
+        let mut server = spawn(command, location, port)?;
         let Err(error) = answer::await_answer(&mut server, plan, interruption) else { return Ok(server) };
-        let was_taken = server.has_ended() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err();
+        let was_taken = server.has_ended() && !is_free(location, port);
         if !was_taken || ports_left == 0 {
             return Err(error);
         }
     }
 }
 
+/// Whether a server may bind the port. The ports of another host are unknown, and count as free.
+fn is_free(location: &Location, port: u16) -> bool {
+    location.has_prefix() || TcpListener::bind((location.address, port)).is_ok()
+}
+
 /// A free port, if possible outside the range from which the kernel assigns ports (`net.ipv4.ip_local_port_range`). Another
 /// process that asks for any free port cannot get such a port before the server binds it.
-fn free_port() -> io::Result<u16> {
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+fn free_port(location: &Location) -> io::Result<u16> {
     let seed = RandomState::new().build_hasher().finish();
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let unassigned = unassigned_ports(&fs::read_to_string(PORT_RANGE).unwrap_or_default());
     let candidates = (0..UNASSIGNED_TRIES).filter_map(|_| unassigned.choose(&mut random).copied());
-    match candidates.into_iter().find(is_free) {
+    match candidates.into_iter().find(|port| is_free(location, *port)) {
         Some(port) => Ok(port),
-        None => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()),
+        None => {
+            let any = if location.has_prefix() { Ipv4Addr::LOCALHOST.into() } else { location.address };
+            Ok(TcpListener::bind((any, 0))?.local_addr()?.port())
+        }
     }
 }
 
@@ -80,11 +88,12 @@ fn unassigned_ports(range: &str) -> Vec<u16> {
     (1024..=u16::MAX).filter(|port| !(first..=last).contains(port)).collect()
 }
 
-fn spawn(command: &ServerCommand, port: u16) -> anyhow::Result<ServerProcess> {
-    let words = command.words_for(port);
+fn spawn(command: &ServerCommand, location: &Location, port: u16) -> anyhow::Result<ServerProcess> {
+    let words = location.prefix.guarding(command.words_for(location.address, port));
     let (program, args) = words.split_first().expect("a command has at least one word");
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stdin = if location.prefix.is_ssh() { Stdio::piped() } else { Stdio::null() };
+    command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let guard = Guard::start()?;
     // The guard's group: loadgen measures and ends the server's child processes with it.
     let mut child = command.process_group(guard.group().as_raw_pid()).spawn().map_err(|error| {
@@ -98,9 +107,11 @@ fn spawn(command: &ServerCommand, port: u16) -> anyhow::Result<ServerProcess> {
             output: Vec::new(),
         }
     })?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let address = Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let mut server = ServerProcess::new(child, Lifeline::Group(guard), address, Identity::default());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let address = Address::from(SocketAddr::from((location.address, port)));
+    let lifeline = Lifeline::Group { guard, stdin };
+    let mut server = ServerProcess::new(child, lifeline, address, Identity::default());
+    server.set_prefixed(location.has_prefix());
     server.follow(stdout.context("the server has no standard output")?, |_| {})?;
     server.follow(stderr.context("the server has no standard error")?, |_| {})?;
     Ok(server)
@@ -124,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_free_port_can_be_bound() {
-        let port = free_port().unwrap();
+        let port = free_port(&Location::default()).unwrap();
         let assigned = fs::read_to_string(PORT_RANGE).unwrap();
         let unassigned = unassigned_ports(&assigned);
         assert!(unassigned.is_empty() || unassigned.contains(&port), "{port} is in {assigned}");

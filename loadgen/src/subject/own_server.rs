@@ -2,10 +2,11 @@
 
 use std::{
     env,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
     process::{Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -20,8 +21,9 @@ use crate::{
     engine::error::{Problem, StartError},
     load::{plan::OwnServerPlan, request::PlanError},
     subject::{
+        candidate::location::Location,
         server_log::ServerLog,
-        server_process::{Identity, Lifeline, START_TIMEOUT, ServerProcess},
+        server_process::{Identity, Lifeline, START_TIMEOUT, ServerProcess, guard::Guard},
     },
 };
 
@@ -47,7 +49,7 @@ pub(crate) enum Log {
 pub(crate) fn config(plan: &OwnServerPlan) -> Result<Config, PlanError> {
     let refused = |reason: &str| PlanError::OwnServer(reason.to_owned());
     let command = server::args::Args::augment_args(clap::Command::new("server").no_binary_name(true));
-    let matches = command.try_get_matches_from(flags(plan)).map_err(|error| {
+    let matches = command.try_get_matches_from(flags(plan, Ipv4Addr::LOCALHOST.into())).map_err(|error| {
         let text = error.to_string();
         refused(text.lines().next().unwrap_or_default().trim_start_matches("error: "))
     })?;
@@ -63,15 +65,26 @@ pub(crate) fn config(plan: &OwnServerPlan) -> Result<Config, PlanError> {
 ///
 /// # Errors
 /// [`StartError`] when it does not listen in time; others when it cannot be started at all.
-pub(crate) fn start(plan: &OwnServerPlan, log: Log) -> anyhow::Result<ServerProcess> {
-    let (identity, mut command) = (identity(plan)?, command(plan)?);
+pub(crate) fn start(plan: &OwnServerPlan, location: &Location, log: Log) -> anyhow::Result<ServerProcess> {
+    let (identity, mut command) = (identity(plan)?, command(plan, location)?);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Its own group: the terminal's Ctrl-C ends the load first, and then the server.
-    command.process_group(0);
-    let mut child = command.spawn().context("the server process could not be started")?;
+    // The process of another command may not be the server itself.
+    let guard = location.has_prefix().then(Guard::start).transpose()?;
+    // A group of its own: the terminal's Ctrl-C ends the load first, and then the server.
+    command.process_group(guard.as_ref().map_or(0, |guard| guard.group().as_raw_pid()));
+    let mut child = command.spawn().map_err(|error| StartError {
+        problem: Problem::NotStarted,
+        reason: format!("'{}' cannot be started: {error}", command.get_program().display()),
+        output: Vec::new(),
+    })?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let nowhere = Address::Unix("".into());
-    let mut server = ServerProcess::new(child, Lifeline::Stdin(stdin), nowhere, identity);
+    let lifeline = match guard {
+        Some(guard) => Lifeline::Group { guard, stdin },
+        None => Lifeline::Stdin(stdin),
+    };
+    let mut server = ServerProcess::new(child, lifeline, nowhere, identity);
+    server.set_prefixed(location.has_prefix());
     let (sender, printed) = mpsc::channel();
     let listen = move |line: &str| {
         let _only_the_first_is_awaited = sender.send(line.to_owned());
@@ -97,9 +110,10 @@ fn identity(plan: &OwnServerPlan) -> Result<Identity, PlanError> {
     })
 }
 
-fn flags(plan: &OwnServerPlan) -> Vec<String> {
+fn flags(plan: &OwnServerPlan, address: IpAddr) -> Vec<String> {
+    let listen = SocketAddr::from((address, 0)).to_string();
     let mut flags =
-        ["--stop-at-stdin-end", "--listen", "127.0.0.1:0", "--mode", plan.mode].map(str::to_owned).to_vec();
+        ["--stop-at-stdin-end", "--listen", &listen, "--mode", plan.mode].map(str::to_owned).to_vec();
     flags.extend(["--drain-timeout", DRAIN_TIMEOUT].map(str::to_owned));
     if let Some(work) = &plan.work {
         flags.extend(["--work".to_owned(), work.clone()]);
@@ -110,10 +124,15 @@ fn flags(plan: &OwnServerPlan) -> Vec<String> {
     flags
 }
 
-fn command(plan: &OwnServerPlan) -> anyhow::Result<Command> {
+fn command(plan: &OwnServerPlan, location: &Location) -> anyhow::Result<Command> {
     let executable = env::current_exe().context("the path of this program is not known")?;
-    let mut command = Command::new(executable);
-    command.arg("server").args(flags(plan));
+    let executable = executable.into_os_string().into_string();
+    let executable = executable.map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
+    let words = [vec![executable, "server".to_owned()], flags(plan, location.address)].concat();
+    let words = location.prefix.before(words);
+    let (program, args) = words.split_first().expect("a command has at least one word");
+    let mut command = Command::new(program);
+    command.args(args);
     if env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");
     }
@@ -122,19 +141,24 @@ fn command(plan: &OwnServerPlan) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Waits for the line with the server's address.
+/// Waits for the line with the server's address. A shell on another host may print lines before it.
 fn listening_address(printed: &Receiver<String>, server: &mut ServerProcess) -> anyhow::Result<Address> {
-    let line = printed.recv_timeout(START_TIMEOUT);
-    let reason = match &line {
-        Ok(line) => match line.strip_prefix("listening on ").map(str::parse) {
-            Some(Ok(address)) => return Ok(address),
-            _ => format!("the server printed '{line}' instead of its address"),
-        },
-        Err(RecvTimeoutError::Timeout) => format!("the server does not listen within {START_TIMEOUT:?}"),
-        Err(RecvTimeoutError::Disconnected) => match server.ended_within(END_AFTER_OUTPUT) {
-            Some(status) => format!("the server ended before it listened ({status})"),
-            None => "the server closed its output without printing its address".to_owned(),
-        },
+    let deadline = Instant::now() + START_TIMEOUT;
+    let reason = loop {
+        match printed.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => match line.strip_prefix("listening on ").map(str::parse) {
+                Some(Ok(address)) => return Ok(address),
+                _ if server.is_prefixed() => {}
+                _ => break format!("the server printed '{line}' instead of its address"),
+            },
+            Err(RecvTimeoutError::Timeout) => {
+                break format!("the server does not listen within {START_TIMEOUT:?}");
+            }
+            Err(RecvTimeoutError::Disconnected) => match server.ended_within(END_AFTER_OUTPUT) {
+                Some(status) => break format!("the server ended before it listened ({status})"),
+                None => break "the server closed its output without printing its address".to_owned(),
+            },
+        }
     };
     Err(StartError { problem: Problem::NotStarted, reason, output: server.last_lines() }.into())
 }

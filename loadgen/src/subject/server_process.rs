@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use self::{
     guard::Guard,
     tail::Tail,
-    usage::{Moment, Usage},
+    usage::{Moment, Reading, Usage},
 };
 
 /// The time in which a started server must answer.
@@ -27,6 +27,8 @@ pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 const POLL: Duration = Duration::from_millis(5);
+/// The time in which a server behind a connection must end. Its own host kills it after [`END_TIMEOUT`].
+const REMOTE_END_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to read the outputs of a server that has ended. A process that left its group may hold them open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -41,6 +43,10 @@ pub(crate) struct ServerProcess {
     readers: Vec<JoinHandle<()>>,
     /// A caller has seen the exit status.
     is_end_known: bool,
+    /// Another command has started the server, so it may run on another host.
+    is_prefixed: bool,
+    /// The processes of the group are the server's. Behind `ssh`, they are not.
+    is_here: bool,
 }
 
 /// The server's part of a report.
@@ -59,15 +65,55 @@ pub(crate) struct Identity {
 pub(crate) enum Lifeline {
     /// The process ends when its standard input is closed.
     Stdin(Option<ChildStdin>),
-    /// The process is in the group of a guard, which ends the group if loadgen cannot.
-    Group(Guard),
+    /// The process is in the group of a guard, which ends the group if loadgen cannot. A server on another host may see only the
+    /// end of its standard input.
+    Group {
+        /// The guard.
+        guard: Guard,
+        /// The standard input, if the server ends with it.
+        stdin: Option<ChildStdin>,
+    },
 }
 
 impl ServerProcess {
     /// Takes over a process.
     pub(crate) fn new(child: Child, lifeline: Lifeline, address: Address, identity: Identity) -> Self {
         let (tail, readers) = (Tail::default(), Vec::new());
-        Self { child, lifeline, address, identity, tail, readers, is_end_known: false }
+        Self {
+            child,
+            lifeline,
+            address,
+            identity,
+            tail,
+            readers,
+            is_end_known: false,
+            is_prefixed: false,
+            is_here: true,
+        }
+    }
+
+    /// Sets whether another command has started the server.
+    pub(crate) fn set_prefixed(&mut self, is_prefixed: bool) {
+        self.is_prefixed = is_prefixed;
+    }
+
+    /// Whether another command has started the server.
+    pub(crate) fn is_prefixed(&self) -> bool {
+        self.is_prefixed
+    }
+
+    /// Finds out whether a server that another command has started is one of its group's processes. It listens now.
+    pub(crate) fn look_for_listener(&mut self) {
+        if let (true, Lifeline::Group { guard, .. }, Address::Tcp { port, .. }) =
+            (self.is_prefixed, &self.lifeline, &self.address)
+        {
+            self.is_here = usage::has_listener(guard.group(), *port);
+        }
+    }
+
+    /// Whether the server's processes are on this machine, where their usage can be read.
+    pub(crate) fn is_here(&self) -> bool {
+        self.is_here
     }
 
     /// Reads one of the outputs to the end, keeps the last lines, and passes every line to `listen`.
@@ -107,11 +153,15 @@ impl ServerProcess {
     }
 
     /// The usage so far. None if the process has ended.
-    pub(crate) fn usage(&self, moment: Moment) -> Option<Usage> {
-        match &self.lifeline {
-            Lifeline::Stdin(_) => Usage::of_process(self.pid(), moment),
-            Lifeline::Group(guard) => Usage::of_followers(guard.group(), moment),
+    pub(crate) fn usage(&self, moment: Moment) -> Option<Reading> {
+        if !self.is_here {
+            return (!self.has_ended()).then_some(Reading::Unknown);
         }
+        let usage = match &self.lifeline {
+            Lifeline::Stdin(_) => Usage::of_process(self.pid(), moment),
+            Lifeline::Group { guard, .. } => Usage::of_followers(guard.group(), moment),
+        };
+        usage.map(Reading::Known)
     }
 
     /// Whether the process has ended.
@@ -141,9 +191,15 @@ impl ServerProcess {
 
     /// Ends the server gracefully, and kills it after [`END_TIMEOUT`].
     fn end(&mut self) {
-        match &mut self.lifeline {
-            Lifeline::Stdin(stdin) => drop(stdin.take()),
-            Lifeline::Group(guard) => signal_followers(guard, Signal::TERM),
+        let ends_with_input = match &mut self.lifeline {
+            Lifeline::Stdin(stdin) | Lifeline::Group { stdin, .. } => stdin.take().is_some(),
+        };
+        if let Lifeline::Group { guard, .. } = &self.lifeline {
+            // A signal could end the connection to another host before the server there has ended.
+            let has_ended = ends_with_input && wait_at_most(REMOTE_END_TIMEOUT, || self.is_over());
+            if !has_ended {
+                signal_followers(guard, Signal::TERM);
+            }
         }
         if !wait_at_most(END_TIMEOUT, || self.is_over()) {
             match &self.lifeline {
@@ -151,11 +207,11 @@ impl ServerProcess {
                     log::say(format_args!("server: did not end within {END_TIMEOUT:?}; killing it"));
                     let _already_gone = self.child.kill();
                 }
-                Lifeline::Group(guard) => signal_followers(guard, Signal::KILL),
+                Lifeline::Group { guard, .. } => signal_followers(guard, Signal::KILL),
             }
             wait_at_most(END_TIMEOUT, || self.is_over());
         }
-        let is_known = self.is_end_known || matches!(self.lifeline, Lifeline::Group(_));
+        let is_known = self.is_end_known || matches!(self.lifeline, Lifeline::Group { .. });
         match self.child.try_wait() {
             Ok(Some(status)) if status.success() || is_known => {}
             Ok(Some(status)) => log::say(format_args!("server: ended with {status}")),
@@ -168,7 +224,7 @@ impl ServerProcess {
     fn is_over(&self) -> bool {
         match &self.lifeline {
             Lifeline::Stdin(_) => self.has_ended(),
-            Lifeline::Group(guard) => self.has_ended() && usage::followers(guard.group()).is_empty(),
+            Lifeline::Group { guard, .. } => self.has_ended() && usage::followers(guard.group()).is_empty(),
         }
     }
 

@@ -85,6 +85,9 @@ def parser(description):
 
     add_table(commands, "truth", "reported and true response times, from the truth tests", rounds=None)
 
+    networks = add_table(commands, "networks", "what a network injects, and what loadgen reports of it", rounds=3)
+    networks.add_argument("--seconds", type=positive, default=3, metavar="N", help="length of each run [%(default)s]")
+
     sweep = add_table(commands, "sweep", "load curve and capacity of each mode", rounds=3)
     sweep.add_argument("--seconds", type=positive, default=2, metavar="N", help="length of each run [%(default)s]")
     variant(sweep, "--work", required=True, metavar="KIND:TIME", help="work of each request: sleep:1ms, cpu:50us")

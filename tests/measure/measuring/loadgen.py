@@ -20,9 +20,10 @@ def divide_cpus(threads):
     return cpus[:threads], cpus[threads : 2 * threads], False
 
 
-def run(options, seconds, cpus, target, *flags):
-    """Runs loadgen with these flags. Returns its report, and the CPU time of the whole process in seconds."""
-    command = [options.bin / "loadgen", "run", *target, "--format", "json", "--quiet", "--duration", f"{seconds}s", *flags]
+def run(options, seconds, cpus, target, *flags, before=()):
+    """Runs loadgen with these flags, by the command `before` it if there is one. Returns its report, and the CPU time of the
+    whole process in seconds."""
+    command = [*before, options.bin / "loadgen", "run", *target, "--format", "json", "--quiet", "--duration", f"{seconds}s", *flags]
     out, log, code, cpu_s = run_measured([str(word) for word in command], cpus, seconds + SLACK_SECONDS)
     if code not in (VALID, INVALID):
         raise Failure(f"loadgen ended with {code}: {log[-300:]}")

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 # Columns of words, aligned to the left. All other columns but the first hold figures.
-WORDS = {"remarks", "way", "version", "command", "verdict", "reasons", "expected reason", "named", "other reasons"}
+WORDS = {"remarks", "by", "figure", "way", "version", "command", "verdict", "reasons", "expected reason", "named", "other reasons"}
 UNKNOWN = "–"
 
 

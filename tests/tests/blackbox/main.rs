@@ -13,6 +13,7 @@ mod harness;
 mod help;
 mod loadgen;
 mod monitoring;
+mod networks;
 mod server;
 mod services;
 mod truth;
@@ -39,6 +40,7 @@ fn main() {
         generated::groups(),
         monitoring::groups(),
         services::groups(),
+        networks::groups(),
         truth::groups(),
     ];
     let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::{
     load::{
         plan::Plan,
-        request::{PlanError, Request, fitting_started},
+        request::{PlanError, Request, fitting_sources, fitting_started, known_port},
     },
-    subject::candidate::{self, Candidate, SelectionError, ServerSelection},
+    subject::candidate::{self, Candidate, Launch, SelectionError, ServerSelection},
 };
 
 /// The maximum number of rounds. The reports of all rounds are in memory.
@@ -65,7 +65,7 @@ pub(crate) enum ComparePlanError {
 pub(crate) struct CompareRequest {
     /// The load.
     pub load: Request,
-    /// The servers, without targets.
+    /// The servers.
     pub servers: ServerSelection,
     /// The name of the server to compare the others with. None: the first.
     pub baseline: Option<String>,
@@ -86,8 +86,14 @@ impl ComparePlan {
     /// When the request is invalid; the error says what to change.
     pub(crate) fn new(request: CompareRequest, cpus: usize) -> Result<Self, ComparePlanError> {
         let load = request.load.plan(cpus)?;
-        fitting_started(&load.connecting.sources)?;
+        for target in &request.servers.targets {
+            known_port(&target.address)?;
+            fitting_sources(&load.connecting.sources, &target.address)?;
+        }
         let candidates = request.servers.candidates()?;
+        if candidates.iter().any(|candidate| !matches!(candidate.launch, Launch::Target(_))) {
+            fitting_started(&load.connecting.sources, request.servers.location.address)?;
+        }
         candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
         candidate::check_protocols(&candidates, &load.dialogue)?;
         let names = || candidates.iter().map(|candidate| candidate.name.clone());

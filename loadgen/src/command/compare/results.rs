@@ -10,7 +10,7 @@ use crate::{
         metrics::{METRICS, Metric, spread},
         verdicts,
     },
-    subject::candidate::{Candidate, Launch},
+    subject::candidate::Candidate,
 };
 
 /// The turns of one server.
@@ -36,12 +36,8 @@ pub(crate) fn subjects(plan: &ComparePlan, records: Vec<Record>) -> Vec<Subject>
 }
 
 fn subject(candidate: &Candidate, record: Record) -> Subject {
-    let (mode, command) = match &candidate.launch {
-        Launch::Own(own) => (Some(own.mode.to_owned()), None),
-        Launch::Command(command) => (None, Some(command.command_line())),
-        Launch::Target(_) => (None, None),
-    };
-    Subject { mode, command, ..of_record(candidate.name.clone(), record) }
+    let (mode, command, target) = candidate.origin();
+    Subject { mode, command, target, ..of_record(candidate.name.clone(), record) }
 }
 
 /// The results of a server of which only the turns are known.
@@ -58,6 +54,7 @@ pub(super) fn of_record(name: String, Record { rounds, failures }: Record) -> Su
         name,
         mode: None,
         command: None,
+        target: None,
         status,
         verdict: verdicts::of_rounds(rounds.iter().map(|round| (round.round, &round.report))),
         marks,

@@ -131,14 +131,13 @@ impl SweepPlan {
         at(levels.first())?;
         let load = at(levels.last())?;
         for target in &request.servers.targets {
-            known_port(target)?;
-            fitting_sources(&load.connecting.sources, target)?;
+            known_port(&target.address)?;
+            fitting_sources(&load.connecting.sources, &target.address)?;
         }
         let candidates = request.servers.candidates()?;
         if candidates.iter().any(|candidate| !matches!(candidate.launch, Launch::Target(_))) {
-            fitting_started(&load.connecting.sources)?;
+            fitting_started(&load.connecting.sources, request.servers.location.address)?;
         }
-        let candidates = request.servers.candidates()?;
         candidate::check_tls(&candidates, load.tls.as_ref()).map_err(PlanError::Tls)?;
         candidate::check_protocols(&candidates, &load.dialogue)?;
         Ok(Self {

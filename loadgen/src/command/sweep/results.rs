@@ -15,7 +15,7 @@ use crate::{
         comparison::Failure,
         sweep::{Axis, Capacity, End, Point, Purpose, SweepSubject, Trouble, level},
     },
-    subject::candidate::{Candidate, Launch},
+    subject::candidate::Candidate,
 };
 
 /// The runs of one server.
@@ -48,11 +48,7 @@ impl Record {
 pub(crate) fn subject(plan: &SweepPlan, candidate: &Candidate, record: Record) -> SweepSubject {
     let has_slo = !plan.highest().measuring.slo.is_empty();
     let curve = curve::curve(&plan.levels, &record.points, has_slo);
-    let (mode, command, target) = match &candidate.launch {
-        Launch::Own(own) => (Some(own.mode.to_owned()), None, None),
-        Launch::Command(command) => (None, Some(command.command_line()), None),
-        Launch::Target(target) => (None, None, Some(target.to_string())),
-    };
+    let (mode, command, target) = candidate.origin();
     SweepSubject {
         name: candidate.name.clone(),
         mode,

@@ -104,7 +104,8 @@ fn write_setup(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
         out,
         "compared",
         &format!(
-            "{rounds}{interrupted}; each turn is a new server process, {warmup} of warm-up and {measured} measured"
+            "{rounds}{interrupted}; {}, {warmup} of warm-up and {measured} measured",
+            turns(&comparison.subjects)
         ),
     )?;
     line(out, "", &format!("the order of the turns is shuffled with seed {}; {whole} in total", plan.seed))?;
@@ -116,6 +117,19 @@ fn write_setup(comparison: &Comparison, out: &mut Page) -> io::Result<()> {
         line(out, "SLO", &format!("{}, in most rounds of each server", plan.load.slo.join(", ")))?;
     }
     writeln!(out)
+}
+
+/// What a turn begins with.
+fn turns(subjects: &[Subject]) -> String {
+    let is_running = |subject: &&Subject| subject.target.is_some();
+    let running: Vec<_> = subjects.iter().filter(is_running).map(|subject| subject.name.as_str()).collect();
+    match running.len() {
+        0 => "each turn is a new server process".to_owned(),
+        count if count == subjects.len() => {
+            "the servers were already running, and each turn is new connections".to_owned()
+        }
+        _ => format!("each turn is a new server process, except of {}", running.join(", ")),
+    }
 }
 
 fn write_trouble(subject: &Subject, out: &mut Page) -> io::Result<()> {

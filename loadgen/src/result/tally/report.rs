@@ -24,7 +24,7 @@ use crate::{
         setting::Setting,
         summary::{self, Unanswered},
     },
-    subject::server_process::Identity,
+    subject::server_process::{Identity, usage::Reading},
 };
 
 impl Tally {
@@ -243,14 +243,17 @@ impl Tally {
         let since = |of: fn(&MachineProbe) -> Option<u64>| Some(of(&after)?.saturating_sub(of(&before)?));
         Some(Network {
             client_retransmissions: self.client_retransmissions,
-            retransmissions: since(|machine| machine.retransmissions)?,
+            // The clients' counters are read a little later, when their last replies have arrived.
+            retransmissions: since(|machine| machine.retransmissions)?.max(self.client_retransmissions),
             listen_overflows: since(|machine| machine.listen_overflows)?,
         })
     }
 
     fn server(&self, identity: &Identity) -> Option<Server> {
         let (before, after) = self.cost?;
-        let (before, after) = (before.server?, after.server?);
+        let (Reading::Known(before), Reading::Known(after)) = (before.server?, after.server?) else {
+            return None;
+        };
         let replies = self.total.counts.replies_in_window as f64;
         let cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64;
         // The counts of threads that ended in the window are lost.

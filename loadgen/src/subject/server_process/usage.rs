@@ -1,10 +1,11 @@
 //! The usage of servers: CPU time, context switches and memory, from `/proc`.
 
-use std::{thread, time::Duration};
+use std::{collections::HashSet, thread, time::Duration};
 
 use procfs::{
     WithCurrentSystemInfo,
-    process::{Process, Stat, Task, all_processes},
+    net::TcpState,
+    process::{FDTarget, Process, Stat, Task, all_processes},
 };
 use rustix::process::Pid;
 
@@ -21,6 +22,15 @@ pub(crate) struct Usage {
     /// Resident memory, with each shared page divided by the number of its users. None if the kernel does not report it, and
     /// at [`Moment::Start`].
     pub pss_bytes: Option<u64>,
+}
+
+/// What can be known of a running server's usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The usage.
+    Known(Usage),
+    /// Its processes are not on this machine, or not to be seen.
+    Unknown,
 }
 
 /// The moment of a reading.
@@ -84,6 +94,25 @@ pub(crate) fn followers(leader: Pid) -> Vec<(Process, Stat)> {
     });
     let leader = leader.as_raw_pid();
     with_stat.filter(|(_, stat)| stat.pgrp == leader && stat.pid != leader && is_alive(stat)).collect()
+}
+
+/// Whether a process of a group without its leader listens at this port. Processes whose descriptors are not readable do not
+/// count.
+pub(crate) fn has_listener(leader: Pid, port: u16) -> bool {
+    followers(leader).iter().any(|(process, _)| listens(process, port).unwrap_or(false))
+}
+
+/// The sockets of the process's own network namespace, which need not be that of loadgen.
+fn listens(process: &Process, port: u16) -> procfs::ProcResult<bool> {
+    let sockets = process.fd()?.filter_map(Result::ok).filter_map(|descriptor| match descriptor.target {
+        FDTarget::Socket(inode) => Some(inode),
+        _ => None,
+    });
+    let sockets: HashSet<_> = sockets.collect();
+    let entries = process.tcp()?.into_iter().chain(process.tcp6().unwrap_or_default());
+    let mut listening =
+        entries.filter(|entry| entry.state == TcpState::Listen && entry.local_address.port() == port);
+    Ok(listening.any(|entry| sockets.contains(&entry.inode)))
 }
 
 fn is_alive(stat: &Stat) -> bool {

@@ -1,6 +1,6 @@
 """One module for each kind of table. A table is a function from the options of its command to a Measurement."""
 
-from measuring.tables import connections, cpu, generator_cpu, late_sends, parts, restarts, services, stall, stopped, sweep, timestamps, truth, verdicts
+from measuring.tables import connections, cpu, generator_cpu, late_sends, networks, parts, restarts, services, stall, stopped, sweep, timestamps, truth, verdicts
 
 TABLES = {
     "cpu": cpu.cpu,
@@ -19,5 +19,6 @@ TABLES = {
     "stall": stall.stall,
     "verdicts": verdicts.verdicts,
     "truth": truth.truth,
+    "networks": networks.networks,
     "sweep": sweep.sweep,
 }

@@ -6,6 +6,7 @@ pub(crate) mod exposition;
 pub(crate) mod faulty;
 pub(crate) mod load;
 pub(crate) mod machine;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod prometheus;

@@ -136,6 +136,12 @@ impl ServerCommand {
         self
     }
 
+    /// The command, changed by `change`.
+    pub(crate) fn within(mut self, change: impl FnOnce(&mut Command) -> Command) -> Self {
+        self.command = change(&mut self.command);
+        self
+    }
+
     pub(crate) fn without_privileged_ports(mut self) -> Self {
         self.command = machine::without_privileged_ports(&mut self.command);
         self
