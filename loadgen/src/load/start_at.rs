@@ -165,9 +165,9 @@ mod tests {
         for (text, said) in [
             ("+20s", "+20s/10s"),
             ("+", "+/10s"),
-            ("+20/10s", "duration"),
-            ("+20s/0s", "more than zero"),
-            ("+0s/10s", "more than zero"),
+            ("+20/10s", "without a unit"),
+            ("+20s/0s", "longer than zero"),
+            ("+0s/10s", "longer than zero"),
             ("+25h/10s", "24 hours"),
             ("+1s/25h", "24 hours"),
             ("+20h/24h", "ahead"),
