@@ -126,6 +126,10 @@ const RUN_MANUAL: Manual = Manual {
             command: "loadgen run localhost:8080 -n 100k -p 8 -s 1k",
         },
         Example {
+            what: "The first of 4 generators that have one load of 100,000 requests per second",
+            command: "loadgen run 10.0.0.5:8080 -c 4k -r 100k --part 0/4 --start-at +20s/10s --format json",
+        },
+        Example {
             what: "Exit with code 3 if an SLO is missed",
             command: "loadgen run -r 5k --slo 'p99<5ms' --slo 'errors<=0%'",
         },

@@ -182,4 +182,21 @@ mod tests {
             assert!(error.contains(said), "{text}: {error}");
         }
     }
+    #[test]
+    fn only_the_bound_of_a_rate_is_divided_among_the_parts_of_a_load() {
+        let divided = |text: &str| {
+            let mut condition: AbortOn = text.parse().unwrap();
+            condition.divide(0.25);
+            condition
+        };
+        let rate = divided("rate<800/1s");
+        assert_eq!((rate.is_met_by(199.0), rate.is_met_by(200.0)), (true, false));
+        // It is shown as it was written.
+        assert_eq!((rate.to_string().as_str(), rate.own_bound().as_deref()), ("rate<800/1s", Some("200/s")));
+        for (text, bound) in [("p99>50ms/1s", 50e6), ("max>1s/1s", 1e9), ("errors>1%/1s", 0.01)] {
+            let same = divided(text);
+            assert_eq!((same.is_met_by(bound), same.is_met_by(bound * 1.1)), (false, true), "{text}");
+            assert_eq!(same.own_bound(), None);
+        }
+    }
 }

@@ -492,9 +492,12 @@ fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::protocol::{
-        Framing,
-        recorded::{Order, Recorded},
+    use crate::{
+        load::plan::OwnServerPlan,
+        protocol::{
+            Framing,
+            recorded::{Order, Recorded},
+        },
     };
 
     pub(crate) fn request() -> Request {
@@ -588,6 +591,49 @@ pub(crate) mod tests {
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);
         }
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_made_is_refused() {
+        let part = |number, of| Part { number, of };
+        let of = |request: Request, number, of| Request { part: Some(part(number, of)), ..request }.plan(4);
+        let with = |requests| Timing { requests: Some(requests), ..request().timing };
+        let few = PlanError::FewerThanParts { flag: "--connections", given: 3, of: 4 };
+        assert_eq!(of(Request { connections: 3, ..request() }, 0, 4).unwrap_err(), few);
+        let few = PlanError::FewerThanParts { flag: "--requests", given: 3, of: 4 };
+        assert_eq!(of(Request { timing: with(3), ..request() }, 0, 4).unwrap_err(), few);
+        let slow = Connecting { rate_per_s: Some(3), ..Connecting::default() };
+        let few = PlanError::FewerThanParts { flag: "--connect-rate", given: 3, of: 4 };
+        assert_eq!(of(Request { connecting: slow, ..request() }, 0, 4).unwrap_err(), few);
+        let own = Against::OwnServer(OwnServerPlan { mode: "event-loop", work: None, threads: None });
+        assert_eq!(of(Request { against: own, ..request() }, 0, 4).unwrap_err(), PlanError::PartOfOwnServer);
+        let idle = PlanError::IdleThreadsOfPart { threads: 3, clients: 2, part: part(1, 4) };
+        assert_eq!(of(Request { connections: 9, threads: Some(3), ..request() }, 1, 4).unwrap_err(), idle);
+        // The first requests of the window are those of clients 1 to 4, and later those of clients 4, 0, 1 and 2.
+        let rate = Some("10".parse().unwrap());
+        let empty = Request {
+            connections: 5,
+            rate,
+            timing: Timing { warmup: Duration::from_millis(100), ..with(4) },
+            ..request()
+        };
+        assert!(of(empty.clone(), 1, 5).is_err());
+        assert!(of(empty.clone(), 3, 4).is_ok());
+        let late = Request { timing: Timing { warmup: Duration::from_millis(400), ..with(4) }, ..empty };
+        assert_eq!(of(late, 3, 4).unwrap_err(), PlanError::EmptyPart { requests: 4, part: part(3, 4) });
+    }
+
+    #[test]
+    fn a_part_may_belong_to_more_clients_than_one_machine_has() {
+        let plan = |connections, of| {
+            Request { connections, part: Some(Part { number: 0, of }), ..request() }.plan(4)
+        };
+        assert_eq!(plan(10_000_000, 10).unwrap().connections(), 1_000_000);
+        let error = PlanError::TooMuch { flag: "--connections", given: 10_000_001, max: 10_000_000 };
+        assert_eq!(plan(10_000_001, 10).unwrap_err(), error);
+        let defaults =
+            |cpus| Request { connections: 10, part: Some(Part { number: 0, of: 4 }), ..request() }.plan(cpus);
+        assert_eq!(defaults(64).unwrap().threads, 3);
     }
 
     fn replay(file: &str) -> Request {

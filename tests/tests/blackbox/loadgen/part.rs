@@ -57,7 +57,9 @@ fn the_parts_of_a_load_send_what_one_generator_sends() {
                 run(&server, &format!("{args} --part {number}/{PARTS} --start-at {at}")).start()
             })
             .collect();
-        running.into_iter().for_each(|load| drop(load.finish().expect_report()));
+        for load in running {
+            load.finish().expect_report();
+        }
         let (args, path) = logged("whole.csv");
         run(&server, &format!("{args} --start-at {}", start_time())).finish().expect_report();
 
@@ -169,7 +171,9 @@ fn parts_that_begin_late_make_the_sum_invalid() {
     wait_until("the moment is past", || SystemTime::now() > at);
     let _other = ServerCommand::bare().listen(&address).start();
     // The late part is only suspect.
-    running.into_iter().for_each(|load| drop(load.finish().expect_report()));
+    for load in running {
+        load.finish().expect_report();
+    }
     let late = read(&paths[1]);
     assert!(late.has_reason("late_start"), "{}", late.at("verdict"));
     let status = |report: &Report| {
