@@ -10,6 +10,7 @@ pub(crate) mod tls;
 
 use std::{
     any::TypeId,
+    env,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -39,6 +40,7 @@ use crate::{
     format::{FORMATS, Format, format},
     load::{
         abort::AbortOn,
+        part::{self, ParsePartError, Part},
         plan::{Against, OwnServerPlan},
         rate::Rate,
         request::{PlanError, Request},
@@ -122,6 +124,10 @@ const RUN_MANUAL: Manual = Manual {
         Example {
             what: "100,000 requests of 1,000 bytes, 8 outstanding per client",
             command: "loadgen run localhost:8080 -n 100k -p 8 -s 1k",
+        },
+        Example {
+            what: "The first of 4 generators that have one load of 100,000 requests per second",
+            command: "loadgen run 10.0.0.5:8080 -c 4k -r 100k --part 0/4 --start-at +20s/10s --format json",
         },
         Example {
             what: "Exit with code 3 if an SLO is missed",
@@ -246,7 +252,15 @@ pub(crate) struct RunArgs {
     /// Wait up to this long for the server to accept a connection before the run
     #[arg(long, help_heading = "Limits", value_name = "D", value_parser = parse_positive_duration)]
     wait_for_server: Option<Duration>,
-    /// Start the load at this time, with all clients connected: 2026-11-24T12:00:00Z (UTC), or @SECONDS since 1970
+    /// Have only part K of N of this load, with K from 0: every N-th client, with the numbers, requests and times that it has in
+    /// the whole. --connections, --rate, --stages, --requests and --connect-rate are those of the whole load. auto/N takes K from
+    /// JOB_COMPLETION_INDEX or SLURM_PROCID, and auto also takes N from SLURM_NTASKS. 'loadgen merge' adds the parts, and checks
+    /// their --slo
+    #[arg(long, help_heading = "Load", env = part::VARIABLE, value_name = "K/N", value_parser = parse_part)]
+    part: Option<Part>,
+    /// Start the load at this time, with all clients connected: 2026-11-24T12:00:00Z (UTC), @SECONDS since 1970, or +D/D, as in
+    /// +20s/10s: the next full 10 seconds of the clock that are at least 20 seconds ahead. Generators that start on both sides of
+    /// a full 10 seconds disagree by these, and the verdict of 'loadgen merge' says so; @SECONDS is exact
     #[arg(long, help_heading = "Load", value_name = "TIME", value_parser = start_at::parse)]
     start_at: Option<SystemTime>,
 
@@ -388,6 +402,7 @@ impl RunArgs {
         let mut request = self.load.request(against)?;
         request.timeouts.first_reply = self.wait_for_server;
         request.timing.start_at = self.start_at;
+        request.part = self.part;
         request.measuring.interval = self.interval;
         request.measuring.calibrate = self.calibrate;
         request.measuring.abort_on = self.abort_on.clone();
@@ -403,6 +418,11 @@ fn without_targets(flag: Arg) -> Arg {
         "work" | "server_threads" => flag.conflicts_with("targets"),
         _ => flag,
     }
+}
+
+/// A part of a load. The variables of the engine are read only for the forms with auto.
+fn parse_part(text: &str) -> Result<Part, ParsePartError> {
+    Part::parse(text, |name| env::var(name).ok())
 }
 
 /// A prefix of file names.

@@ -22,5 +22,6 @@ pub(crate) mod sources;
 mod timers;
 mod timestamps;
 pub(crate) mod tls;
+pub(crate) mod wall_clock;
 pub(crate) mod window;
 pub(crate) mod worker;

@@ -1,7 +1,9 @@
 //! The load: its plan, and the times at which requests are due. No socket.
 
 pub(crate) mod abort;
+pub(crate) mod clients;
 pub(crate) mod limits;
+pub(crate) mod part;
 pub(crate) mod plan;
 pub(crate) mod rate;
 pub(crate) mod request;

@@ -25,6 +25,9 @@ use self::{comparison::Comparison, sweep::Sweep};
 pub(crate) const CLOSED_LOOP: &str = "a closed loop: each client waits for its reply before it asks again, so it cannot see the \
                                queues that this waiting keeps from forming; --rate shows them";
 
+/// The note on every part of a load that has objectives. A merged result has the outcomes instead.
+pub(crate) const SLO_OF_WHOLE: &str = "the SLOs are those of the whole load, so this part is not held against them: 'loadgen merge' checks them";
+
 /// The version of the JSON format of all results.
 pub(crate) const SCHEMA: u32 = 1;
 

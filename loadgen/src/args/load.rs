@@ -128,6 +128,7 @@ impl LoadArgs {
     pub(crate) fn request(&self, against: Against) -> Result<Request, PlanError> {
         Ok(Request {
             connections: self.connections,
+            part: None,
             threads: self.threads,
             rate: self.rate,
             stages: None,

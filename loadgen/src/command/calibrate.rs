@@ -202,7 +202,7 @@ fn config(plan: &Plan, address: Address) -> Config {
         listen: vec![address.into()],
         threads: plan.threads,
         // Twice the clients: a client may reconnect before the echo has closed its old connection.
-        max_connections: plan.connections as usize * 2,
+        max_connections: plan.connections() as usize * 2,
         when_full: WhenFull::Wait,
         clients: ClientRules::default(),
         proxy_protocol: false,

@@ -9,14 +9,29 @@ use std::{
 
 use clap::Args as _;
 
-/// The command line of this process, after the variables that configure loadgen's own server.
+use crate::load::part;
+
+/// The command line of this process, after the variables that configure loadgen's own server, and those that give `--part`.
 pub(crate) fn command_line() -> String {
     let known = server::args::Args::augment_args(clap::Command::new("server"));
     let names = known.get_arguments().filter_map(|flag| flag.get_env());
     // loadgen removes these two from the environment of the server.
     let names = names.filter(|name| *name != "SERVER_LISTEN" && *name != "SERVER_MODE");
     let variables = names.filter_map(|name| Some((name.to_owned(), env::var_os(name)?)));
+    let variables = variables.chain(part_variables());
     line(variables, env::args_os())
+}
+
+/// The variables that give the part of a load: that of the flag, and those of the engine if the flag asks for them.
+fn part_variables() -> Vec<(OsString, OsString)> {
+    let set = |name: &str| Some((OsString::from(name), env::var_os(name)?));
+    let flag = set(part::VARIABLE);
+    let asks = |word: &OsString| {
+        word.to_str().is_some_and(|word| word.strip_prefix("--part=").unwrap_or(word).starts_with("auto"))
+    };
+    let is_auto = env::args_os().any(|word| asks(&word)) || flag.iter().any(|(_, value)| asks(value));
+    let of_engine = part::ENGINE_VARIABLES.iter().filter(|_| is_auto).filter_map(|name| set(name));
+    flag.into_iter().chain(of_engine).collect()
 }
 
 fn line(

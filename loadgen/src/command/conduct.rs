@@ -72,7 +72,9 @@ pub(crate) fn conduct(
     progress.finish();
     let signal = interruption.signal();
     let mut report = tally?.into_report(plan, setting, signal.is_some());
-    judge::complete(&mut report, &plan.measuring.slo);
+    // An objective, such as a rate, is that of the whole load.
+    let objectives = if plan.clients.part.is_some() { &[] } else { plan.measuring.slo.as_slice() };
+    judge::complete(&mut report, objectives);
     Ok(Finished { report, signal })
 }
 
@@ -87,7 +89,9 @@ fn sources(plan: &Plan, targets: &[Target]) -> anyhow::Result<u64> {
     let ports = limits::local_ports();
     let (mut needed, sources) = (1, Sources::new(&plan.connecting.sources));
     for target in targets.iter().filter(|target| target.takes_port()) {
-        let (clients, targets) = (u64::from(plan.connections), targets.len() as u64);
+        // The clients of a part may have only some of the targets.
+        let targets = plan.clients.targets(targets.len() as u64);
+        let clients = u64::from(plan.connections());
         needed = needed.max(limits::sources_needed(clients, targets, ports, sources.count(target))?);
     }
     Ok(sources.in_turn(needed))

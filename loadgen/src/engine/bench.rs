@@ -36,7 +36,7 @@ use crate::{
         tls::facts::{Agreed, TlsFacts},
         window::{Stall, Window},
     },
-    load::{plan::Plan, schedule::Load},
+    load::plan::Plan,
     protocol::exchange::{Exchange, Mismatch},
 };
 
@@ -90,18 +90,17 @@ pub(crate) struct Totals {
 }
 
 impl<X: Exchange> Bench<X> {
-    /// A bench for `clients` clients of thread number `thread`.
+    /// A bench for `clients` clients of a thread that may begin `budget` requests of the window.
     pub(crate) fn new(
         plan: &Plan,
         exchange: X,
-        thread: usize,
+        budget: u64,
         clients: usize,
         targets: Vec<Target>,
         clock: Clock,
         poller: Poller,
     ) -> Self {
         let clock = ThreadClock::new(clock);
-        let budget = budget(plan, thread);
         let stages = StageClock::new(plan);
         let kinds = plan.dialogue.kinds.len();
         let kinds = if kinds > 1 { kinds } else { 0 };
@@ -630,30 +629,5 @@ impl<X: Exchange> Bench<X> {
         self.connections.closed();
         let is_measured = self.clock.now_ns() >= self.window.start_ns;
         self.record().counts.connections_lost += u64::from(is_needed && is_measured);
-    }
-}
-
-/// The number of requests of the window that thread number `thread` may begin.
-fn budget(plan: &Plan, thread: usize) -> u64 {
-    match (&plan.load, plan.timing.requests) {
-        (Load::Replay(times), _) => times.share(thread, plan.threads, plan.connections),
-        (_, Some(requests)) => share(requests, thread, plan.threads),
-        (_, None) => u64::MAX,
-    }
-}
-
-/// The part that thread number `thread` gets if `threads` threads share `whole` evenly.
-fn share(whole: u64, thread: usize, threads: usize) -> u64 {
-    whole / threads as u64 + u64::from((thread as u64) < whole % threads as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shares_of_the_threads_add_up() {
-        assert_eq!([0, 1, 2].map(|thread| share(11, thread, 3)), [4, 4, 3]);
-        assert_eq!([0, 1].map(|thread| share(1, thread, 2)), [1, 0]);
     }
 }

@@ -30,10 +30,7 @@ use crate::{
         sources::Sources,
         tls::TlsClient,
     },
-    load::{
-        plan::Plan,
-        schedule::{Place, Schedule},
-    },
+    load::{plan::Plan, schedule::Schedule},
     protocol::exchange::{Exchange, Visitor},
 };
 
@@ -64,6 +61,8 @@ pub(crate) struct Task {
     pub notices: Sender<Notice>,
     /// Recordings that can be used again.
     pub recycled: Receiver<Box<Recording>>,
+    /// The number of requests of the window that the thread may begin.
+    pub budget: u64,
     /// The thread's request log, if there is one.
     pub log: Option<RequestLog>,
 }
@@ -118,7 +117,7 @@ pub(crate) fn prepare(task: Task) -> Result<Box<dyn FnOnce() + Send>, Errno> {
         }
     }
     let plan = task.plan.clone();
-    plan.dialogue.accept(plan.seed, plan.connections, Prepare(task))
+    plan.dialogue.accept(plan.seed, plan.clients.whole, Prepare(task))
 }
 
 impl<X: Exchange> Worker<X> {
@@ -129,7 +128,7 @@ impl<X: Exchange> Worker<X> {
         let clients = clients(&task);
         let log = task.log.take();
         let mut bench =
-            Bench::new(&plan, exchange, task.thread, clients.len(), task.targets.clone(), task.clock, poller);
+            Bench::new(&plan, exchange, task.budget, clients.len(), task.targets.clone(), task.clock, poller);
         bench.set_log(log);
         let until_ns = bench
             .now_ns()
@@ -220,12 +219,7 @@ impl<X: Exchange> Worker<X> {
         self.bench.load_begins(window);
         self.phase = Phase::WarmUp;
         for client in &mut self.clients {
-            let place = Place {
-                client: client.number(),
-                clients: plan.connections,
-                pipeline: plan.pipeline,
-                seed: plan.seed,
-            };
+            let place = plan.place(client.number());
             client.start(Schedule::new(&plan.load, place, at_ns), &mut self.bench);
         }
     }
@@ -400,16 +394,19 @@ fn notify(notices: &Sender<Notice>, notice: Notice) {
     let _given_up = notices.send(notice);
 }
 
-/// The clients of a thread. The clients of a run are spread over the threads, the targets and the source addresses in turn.
+/// The clients of a thread. The clients of a load are spread over the targets in turn, and those of this generator over its threads
+/// and its source addresses.
 fn clients<X: Exchange>(task: &Task) -> Vec<Client<X>> {
     let (plan, targets) = (&*task.plan, task.targets.len());
+    // This many clients in a row have different targets, so they may have the same source address.
+    let in_row = plan.clients.targets(targets as u64);
     let sources = Sources::new(&plan.connecting.sources);
-    let numbers = (task.thread as u32..plan.connections).step_by(plan.threads);
+    let numbers = plan.clients.of_thread(task.thread, plan.threads);
     let client = |(place, number): (usize, u32)| {
         let target = number as usize % targets;
         // A target that is no loopback has only given addresses.
         let in_turn = task.sources.min(sources.count(&task.targets[target]));
-        let source = number as u64 / targets as u64 % in_turn;
+        let source = u64::from(plan.clients.place(number)) / in_row % in_turn;
         let tls = task.tls.get(target).map(TlsClient::with_own_sessions);
         Client::new(number, place as u32, target as u32, source as u8, plan.pipeline, tls)
     };

@@ -10,7 +10,9 @@ use common::human::{count, duration_ns, failed_ns, plural, rate};
 use crate::{
     load::schedule::Arrival,
     protocol::{Protocol, echo::Echo, expect::Expect},
-    result::{Aborted, Environment, FailedTail, PlanSummary, Recovery, Report, Server, Status, Tls},
+    result::{
+        Aborted, Environment, FailedTail, PartShare, PlanSummary, Recovery, Report, Server, Status, Tls,
+    },
 };
 
 /// A percentile as text. It may fall among the failed requests at the end of the distribution. None if it is withheld.
@@ -56,7 +58,8 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
         _ => "evenly spaced",
     };
     let stages: Vec<_> = plan.stages.iter().map(|stage| stage.stage.as_str()).collect();
-    let mut parts = vec![match (plan.rate_per_s, plan.arrival) {
+    let mut parts: Vec<_> = plan.part.as_ref().map(part).into_iter().collect();
+    parts.push(match (plan.rate_per_s, plan.arrival) {
         _ if plan.replay_speed.is_some() => replay(plan),
         (Some(per_s), _) if !stages.is_empty() => {
             let (stages, mean) = (stages.join(", "), rate(per_s));
@@ -64,7 +67,7 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
         }
         (Some(per_s), _) => format!("open loop of {}/s, {}", rate(per_s), arrivals(plan)),
         (None, _) => "closed loop".to_owned(),
-    }];
+    });
     parts.push(plural(plan.connections.into(), "client"));
     parts.push(plural(plan.threads as u64, "load thread"));
     if plan.pipeline > 1 {
@@ -86,6 +89,14 @@ pub(crate) fn load(plan: &PlanSummary) -> String {
         sources => parts.push(format!("from {} source addresses", sources.len())),
     }
     parts.join(", ")
+}
+
+/// The part of a load, in people's counting and with its number.
+fn part(part: &PartShare) -> String {
+    let PartShare { number, of, connections, rate_per_s, .. } = part;
+    let rate = rate_per_s.map_or(String::new(), |per_s| format!(" and {}/s", rate(per_s)));
+    let clients = plural(*connections, "client");
+    format!("part {} of {of} (number {number}) of a load of {clients}{rate}", u64::from(*number) + 1)
 }
 
 /// How the clients use TLS, and what the first handshake agreed on. None without TLS.

@@ -95,6 +95,7 @@ static RULES: &[Rule] = &[
     Rule::new("clock", machine::clock),
     Rule::new("late_start", start::late_start),
     Rule::new("windows_apart", start::windows_apart),
+    Rule::new("clock_skew", start::clock_skew),
 ];
 
 /// Judges a report by its data. Ignores the verdict that the report already has.

@@ -14,8 +14,10 @@ pub(crate) struct AbortOn {
     /// The time for which the condition must hold.
     pub over: Duration,
     includes_bound: bool,
-    /// In the unit of the metric: nanoseconds, a share from 0 to 1, or per second.
+    /// In the unit of the metric: nanoseconds, a share from 0 to 1, or per second of this generator.
     bound: f64,
+    /// The share of the rate of the whole load that this generator has. None: `bound` is as the user wrote it.
+    share: Option<f64>,
     /// The bound as the user wrote it.
     written: String,
 }
@@ -58,6 +60,20 @@ pub(crate) enum AbortError {
 }
 
 impl AbortOn {
+    /// The condition is for a generator that has this share of the load. Its bound of a rate is that share of the written one;
+    /// the other metrics do not depend on the number of clients.
+    pub(crate) fn divide(&mut self, share: f64) {
+        if self.metric == Metric::Rate && self.share.is_none() {
+            self.bound *= share;
+            self.share = Some(share);
+        }
+    }
+
+    /// The bound, if it is only a share of the written one.
+    pub(crate) fn own_bound(&self) -> Option<String> {
+        self.share.map(|_| self.metric.show(self.bound))
+    }
+
     /// Whether a value meets the condition. The unit is that of the metric: nanoseconds, a share, or a rate per second.
     pub(crate) fn is_met_by(&self, value: f64) -> bool {
         let is_beyond = if self.metric.is_good_when_low() { value > self.bound } else { value < self.bound };
@@ -116,7 +132,7 @@ impl FromStr for AbortOn {
         let bound = metric.bound(&written).map_err(|reason| {
             AbortError::Slo(SloError::BadBound { metric: metric.to_string(), bound: written.clone(), reason })
         })?;
-        Ok(Self { metric, over, includes_bound, bound, written })
+        Ok(Self { metric, over, includes_bound, bound, share: None, written })
     }
 }
 
@@ -164,6 +180,23 @@ mod tests {
         ] {
             let error = text.parse::<AbortOn>().unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+    #[test]
+    fn only_the_bound_of_a_rate_is_divided_among_the_parts_of_a_load() {
+        let divided = |text: &str| {
+            let mut condition: AbortOn = text.parse().unwrap();
+            condition.divide(0.25);
+            condition
+        };
+        let rate = divided("rate<800/1s");
+        assert_eq!((rate.is_met_by(199.0), rate.is_met_by(200.0)), (true, false));
+        // It is shown as it was written.
+        assert_eq!((rate.to_string().as_str(), rate.own_bound().as_deref()), ("rate<800/1s", Some("200/s")));
+        for (text, bound) in [("p99>50ms/1s", 50e6), ("max>1s/1s", 1e9), ("errors>1%/1s", 0.01)] {
+            let same = divided(text);
+            assert_eq!((same.is_met_by(bound), same.is_met_by(bound * 1.1)), (false, true), "{text}");
+            assert_eq!(same.own_bound(), None);
         }
     }
 }

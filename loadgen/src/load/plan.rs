@@ -10,7 +10,8 @@ use common::{Address, units::nanoseconds};
 use crate::{
     load::{
         abort::AbortOn,
-        schedule::{Load, Pace},
+        clients::Clients,
+        schedule::{Load, Pace, Place, budget},
         slo::Slo,
         stages::Stages,
         tls::TlsPlan,
@@ -23,11 +24,11 @@ use crate::{
 pub(crate) struct Plan {
     /// The server under load.
     pub against: Against,
-    /// Clients, at least 1. They are shared evenly among the targets.
-    pub connections: u32,
-    /// Load threads, from 1 to `connections`.
+    /// The clients of the load, and those of this generator. They are shared evenly among the targets.
+    pub clients: Clients,
+    /// Load threads, from 1 to the number of clients of this generator.
     pub threads: usize,
-    /// The rule that makes requests due.
+    /// The rule that makes requests due, for all clients of the load.
     pub load: Load,
     /// The stages of an open loop. `load` has their course.
     pub stages: Option<Stages>,
@@ -72,7 +73,7 @@ pub(crate) struct OwnServerPlan {
 /// How clients connect and reconnect.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connecting {
-    /// The maximum number of new connections per second, of all clients together.
+    /// The maximum number of new connections per second, of all clients of this generator together.
     pub rate_per_s: Option<u64>,
     /// The number of replies after which a client reconnects.
     pub requests_per_connection: Option<u64>,
@@ -90,7 +91,7 @@ pub(crate) struct Timing {
     pub warmup: Duration,
     /// Length of the measured window. None: it lasts until `requests` have ended.
     pub duration: Option<Duration>,
-    /// Number of measured requests, at least 1. None: `duration` alone ends the window.
+    /// Number of measured requests of the whole load, at least 1. None: `duration` alone ends the window.
     pub requests: Option<u64>,
 }
 
@@ -126,19 +127,187 @@ impl Plan {
         !matches!(self.load, Load::Closed { .. })
     }
 
-    /// The open loop's requests per second; None in a closed loop, and in a replay whose requests are all due at once. With
-    /// stages, it is the mean over the window.
+    /// The clients of this generator.
+    pub(crate) fn connections(&self) -> u32 {
+        self.clients.here()
+    }
+
+    /// The place of a client, by its number in the whole load.
+    pub(crate) fn place(&self, client: u32) -> Place {
+        Place { client, clients: self.clients.whole, pipeline: self.pipeline, seed: self.seed }
+    }
+
+    /// The number of requests of the window that each load thread may begin. None: `duration` alone ends the window.
+    pub(crate) fn budgets(&self) -> Option<Vec<u64>> {
+        let requests = self.timing.requests?;
+        Some(budget::budgets(&self.load, requests, self.timing.warmup, self.clients, self.threads, self.seed))
+    }
+
+    /// The maximum number of requests in the window of this generator.
+    pub(crate) fn requests(&self) -> Option<u64> {
+        match self.clients.part {
+            Some(_) => Some(self.budgets()?.iter().sum()),
+            None => self.timing.requests,
+        }
+    }
+
+    /// The open loop's requests per second of this generator; None in a closed loop, and in a replay whose requests are all due
+    /// at once. With stages, it is the mean over the window.
     pub(crate) fn rate_per_s(&self) -> Option<f64> {
         self.mean_rate_per_s(nanoseconds(self.timing.duration.unwrap_or_default()))
     }
 
     /// The same for a window that ended `elapsed_ns` after its start.
     pub(crate) fn mean_rate_per_s(&self, elapsed_ns: u64) -> Option<f64> {
+        Some(self.rate_of_whole(elapsed_ns)? * self.rate_share())
+    }
+
+    /// The rate of the whole load, see [`rate_per_s`](Self::rate_per_s).
+    pub(crate) fn whole_rate_per_s(&self) -> Option<f64> {
+        self.rate_of_whole(nanoseconds(self.timing.duration.unwrap_or_default()))
+    }
+
+    /// The share of the rate of the whole load that this generator has, from 0 to 1. Each client has the same share of a rate.
+    /// The clients of a replay take its requests in turn, so some may have one more.
+    pub(crate) fn rate_share(&self) -> f64 {
+        match &self.load {
+            Load::Replay(times) => {
+                self.clients.before(times.requests().into()) as f64 / times.requests() as f64
+            }
+            Load::Open { .. } | Load::Closed { .. } => self.clients.fraction(),
+        }
+    }
+
+    fn rate_of_whole(&self, elapsed_ns: u64) -> Option<f64> {
         match &self.load {
             Load::Open { pace: Pace::Constant(rate), .. } => Some(rate.per_s()),
             Load::Open { pace: Pace::Stages(course), .. } => Some(course.mean_per_s(0, elapsed_ns)),
             Load::Replay(times) => times.rate_per_s(),
             Load::Closed { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use common::units::nanoseconds;
+
+    use super::*;
+    use crate::{
+        load::{
+            part::Part,
+            request::{Request, tests::request},
+            schedule::{Arrival, Schedule},
+        },
+        protocol::{
+            dialogue::{Content, DialogueRequest},
+            recorded::{Order, Recorded},
+        },
+    };
+
+    /// A client, the number of its request, and when that is due after the start of the load.
+    type Due = (u32, u64, u64);
+
+    const WARMUP: Duration = Duration::from_millis(130);
+    const NS_PER_S: u64 = 1_000_000_000;
+
+    fn part(number: u32, of: u32) -> Part {
+        Part { number, of }
+    }
+
+    /// The requests of a generator in the warm-up and in the window, which lasts at most 3 s. Each thread begins its requests in
+    /// the order of their due times, as long as its budget lasts.
+    fn due(plan: &Plan) -> Vec<Due> {
+        let warmup_ns = nanoseconds(plan.timing.warmup);
+        let end_ns = warmup_ns + 3 * NS_PER_S;
+        let budgets = plan.budgets().unwrap_or_else(|| vec![u64::MAX; plan.threads]);
+        let mut all = Vec::new();
+        for (thread, budget) in budgets.into_iter().enumerate() {
+            let mut of_thread = Vec::new();
+            for client in plan.clients.of_thread(thread, plan.threads) {
+                let mut schedule = Schedule::new(&plan.load, plan.place(client), 0);
+                let mut number = 0;
+                while let Some(due_ns) = schedule.peek().filter(|due_ns| *due_ns < end_ns) {
+                    of_thread.push((client, number, due_ns));
+                    schedule.pop();
+                    number += 1;
+                }
+            }
+            of_thread.sort_unstable_by_key(|(client, _, due_ns)| (*due_ns, *client));
+            let before = of_thread.partition_point(|(.., due_ns)| *due_ns < warmup_ns);
+            of_thread.truncate(before.saturating_add(usize::try_from(budget).unwrap_or(usize::MAX)));
+            all.extend(of_thread);
+        }
+        all.sort_unstable();
+        all
+    }
+
+    /// Open loops of 37 clients, each with its name.
+    pub(crate) fn loads() -> Vec<(&'static str, Request)> {
+        let open = |rate: &str, arrival| Request {
+            connections: 37,
+            threads: Some(2),
+            rate: Some(rate.parse().unwrap()),
+            arrival: Some(arrival),
+            seed: 11,
+            timing: Timing { warmup: WARMUP, duration: Some(Duration::from_secs(3)), ..request().timing },
+            ..request()
+        };
+        let counted = |arrival| Request {
+            timing: Timing { warmup: WARMUP, requests: Some(1_003), ..request().timing },
+            ..open("997", arrival)
+        };
+        let staged = |arrival| Request {
+            rate: None,
+            stages: Some("0..2k/1s,2k/500ms,0/500ms,700..20/1s".parse().unwrap()),
+            timing: Timing { warmup: WARMUP, ..request().timing },
+            ..open("1", arrival)
+        };
+        let lines: String = (0..500)
+            .map(|line| format!("{{\"message\": \"{line}\", \"at_s\": {}}}\n", f64::from(line) * 0.005))
+            .collect();
+        let recorded = Recorded::read(lines.as_bytes()).unwrap();
+        let replay = Request {
+            rate: None,
+            arrival: None,
+            replay: Some("2".parse().unwrap()),
+            dialogue: DialogueRequest {
+                content: Content::Recorded("file".into(), recorded, Order::InOrder),
+                ..request().dialogue
+            },
+            timing: request().timing,
+            ..open("1", Arrival::Constant)
+        };
+        vec![
+            ("constant", open("997", Arrival::Constant)),
+            ("Poisson", open("997", Arrival::Poisson)),
+            ("constant, -n", counted(Arrival::Constant)),
+            ("Poisson, -n", counted(Arrival::Poisson)),
+            ("stages", staged(Arrival::Constant)),
+            ("stages, Poisson", staged(Arrival::Poisson)),
+            ("replay", replay),
+        ]
+    }
+
+    #[test]
+    fn the_parts_send_what_one_generator_would_send() {
+        for (name, load) in loads() {
+            let whole = load.clone().plan(4).unwrap();
+            let expected = due(&whole);
+            assert!(expected.len() > 400, "{name}: {}", expected.len());
+            // The division into threads changes nothing either.
+            assert_eq!(
+                due(&Request { threads: Some(5), ..load.clone() }.plan(4).unwrap()),
+                expected,
+                "{name}"
+            );
+            for of in [1, 2, 4, 9] {
+                let plan = |number| Request { part: Some(part(number, of)), ..load.clone() }.plan(4).unwrap();
+                let plans: Vec<_> = (0..of).map(plan).collect();
+                let mut union: Vec<_> = plans.iter().flat_map(due).collect();
+                union.sort_unstable();
+                assert_eq!(union, expected, "{name} in {of} parts");
+            }
         }
     }
 }

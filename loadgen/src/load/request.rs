@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use common::{Address, units::format_duration};
+use common::{Address, human::plural, units::format_duration};
 
 use crate::{
     load::{
+        clients::Clients,
+        part::Part,
         plan::{Against, Connecting, Measuring, Plan, Timeouts, Timing},
         rate::Rate,
         schedule::{
@@ -28,7 +30,7 @@ use crate::{
     },
 };
 
-/// The maximum number of clients: more than the memory and the ports of one machine allow.
+/// The maximum number of clients of a generator: more than the memory and the ports of one machine allow.
 pub(crate) const CONNECTIONS_MAX: u64 = 1_000_000;
 /// The maximum number of outstanding requests per client.
 pub(crate) const PIPELINE_MAX: u64 = 4096;
@@ -48,8 +50,10 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 pub(crate) struct Request {
     /// See [`Plan::against`].
     pub against: Against,
-    /// See [`Plan::connections`].
+    /// The number of clients of the whole load.
     pub connections: u64,
+    /// The part of the load that this generator has. The other values are those of the whole load. None: all of the load.
+    pub part: Option<Part>,
     /// See [`Plan::threads`].
     pub threads: Option<u64>,
     /// The rate of an open loop. None: a closed loop.
@@ -134,6 +138,48 @@ pub(crate) enum PlanError {
         /// Clients.
         connections: u64,
     },
+    /// More load threads than clients of the part.
+    #[error(
+        "--threads {threads} is more than the {} of --part {part}: each load thread needs at least one client; use more \
+         --connections or fewer --threads", plural(*clients, "client")
+    )]
+    IdleThreadsOfPart {
+        /// Threads.
+        threads: u64,
+        /// Clients of the part.
+        clients: u64,
+        /// The part.
+        part: Part,
+    },
+    /// A number that cannot be divided among the parts.
+    #[error(
+        "{flag} {given} is less than the {of} parts of --part: give a number of at least {of}, or use fewer parts"
+    )]
+    FewerThanParts {
+        /// The flag.
+        flag: &'static str,
+        /// The given number, of the whole load.
+        given: u64,
+        /// The number of parts.
+        of: u32,
+    },
+    /// A part to which no request belongs.
+    #[error(
+        "none of the {} belongs to a client of --part {part}: give more requests, or use fewer parts",
+        plural(*requests, "request")
+    )]
+    EmptyPart {
+        /// The requests of the whole load.
+        requests: u64,
+        /// The part.
+        part: Part,
+    },
+    /// A part, and loadgen's own server.
+    #[error(
+        "--part needs a TARGET: the parts of a load go to the same server, and loadgen's own server serves only this \
+         generator"
+    )]
+    PartOfOwnServer,
     /// `--replay` of a file without times.
     #[error(
         "--replay sends each request at its time, but the requests of {} have none: add \"at_s\" (seconds) to each line, as in \
@@ -197,7 +243,7 @@ impl Request {
     ///
     /// # Errors
     /// When the request is invalid; the error says what to change.
-    pub(crate) fn plan(self, cpus: usize) -> Result<Plan, PlanError> {
+    pub(crate) fn plan(mut self, cpus: usize) -> Result<Plan, PlanError> {
         sources(&self.connecting.sources)?;
         match &self.against {
             Against::Targets(targets) => targets.iter().try_for_each(|target| {
@@ -208,8 +254,7 @@ impl Request {
         }
         let tls = self.tls()?;
         let load = load(&self)?;
-        let connections = at_most("--connections", self.connections, CONNECTIONS_MAX)?;
-        let clients = u32::try_from(connections).expect("the maximum number of clients fits");
+        let clients = clients(self.connections, self.part)?;
         if matches!(self.against, Against::OwnServer(_)) {
             echoed(self.dialogue.protocol)?;
         }
@@ -221,7 +266,7 @@ impl Request {
             return Err(PlanError::ShortInterval);
         }
         check_conditions(&self.measuring)?;
-        let threads = threads(self.threads, connections, cpus)?;
+        let threads = threads(self.threads, clients, cpus)?;
         let pipeline = at_most("--pipeline", self.pipeline, PIPELINE_MAX)? as usize;
         let mut timing = self.timing;
         if let Load::Replay(times) = &load {
@@ -237,9 +282,16 @@ impl Request {
         } else if timing.requests.is_none() {
             timing.duration.get_or_insert(DURATION_DEFAULT);
         }
-        Ok(Plan {
+        if let Some(part) = self.part {
+            check_part(&self.against)?;
+            divisible("--requests", timing.requests, part)?;
+            divisible("--connect-rate", self.connecting.rate_per_s, part)?;
+            self.connecting.rate_per_s = self.connecting.rate_per_s.map(|rate| part.share(rate));
+            self.measuring.abort_on.iter_mut().for_each(|condition| condition.divide(clients.fraction()));
+        }
+        let plan = Plan {
             against: self.against,
-            connections: clients,
+            clients,
             threads,
             load,
             stages: self.stages,
@@ -251,7 +303,13 @@ impl Request {
             timing,
             timeouts: self.timeouts,
             measuring: self.measuring,
-        })
+        };
+        match (self.part, plan.timing.requests) {
+            (Some(part), Some(requests)) if plan.requests() == Some(0) => {
+                Err(PlanError::EmptyPart { requests, part })
+            }
+            _ => Ok(plan),
+        }
     }
 }
 
@@ -387,14 +445,42 @@ fn replay(content: &Content, speed: Speed) -> Result<Load, PlanError> {
     Ok(Load::Replay(Arc::new(ReplayTimes::new(at_ns, speed))))
 }
 
+/// The clients of the whole load, and those of a part.
+fn clients(connections: u64, part: Option<Part>) -> Result<Clients, PlanError> {
+    divisible("--connections", Some(connections), part.unwrap_or(Part { number: 0, of: 1 }))?;
+    let parts = part.map_or(1, |part| part.of);
+    let max = CONNECTIONS_MAX.saturating_mul(parts.into()).min(u32::MAX.into());
+    let whole = at_most("--connections", connections, max)?;
+    Ok(Clients { whole: u32::try_from(whole).expect("the maximum number of clients fits"), part })
+}
+
+/// Checks that each part has at least one of a number.
+fn divisible(flag: &'static str, given: Option<u64>, part: Part) -> Result<(), PlanError> {
+    match given {
+        Some(given) if given < part.of.into() => Err(PlanError::FewerThanParts { flag, given, of: part.of }),
+        _ => Ok(()),
+    }
+}
+
+fn check_part(against: &Against) -> Result<(), PlanError> {
+    match against {
+        Against::Targets(_) => Ok(()),
+        Against::OwnServer(_) => Err(PlanError::PartOfOwnServer),
+    }
+}
+
 /// Half the CPUs by default: the server needs the other half if both share a machine.
-fn threads(requested: Option<u64>, connections: u64, cpus: usize) -> Result<usize, PlanError> {
-    let threads = match requested {
-        Some(threads) if threads > connections => {
+fn threads(requested: Option<u64>, clients: Clients, cpus: usize) -> Result<usize, PlanError> {
+    let connections = u64::from(clients.here());
+    let threads = match (requested, clients.part) {
+        (Some(threads), Some(part)) if threads > connections => {
+            return Err(PlanError::IdleThreadsOfPart { threads, clients: connections, part });
+        }
+        (Some(threads), None) if threads > connections => {
             return Err(PlanError::IdleThreads { threads, connections });
         }
-        Some(threads) => at_most("--threads", threads, THREADS_MAX)?,
-        None => (cpus as u64 / 2).clamp(1, connections.min(THREADS_MAX)),
+        (Some(threads), _) => at_most("--threads", threads, THREADS_MAX)?,
+        (None, _) => (cpus as u64 / 2).clamp(1, connections.min(THREADS_MAX)),
     };
     Ok(threads as usize)
 }
@@ -406,15 +492,19 @@ fn at_most(flag: &'static str, given: u64, max: u64) -> Result<u64, PlanError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::protocol::{
-        Framing,
-        recorded::{Order, Recorded},
+    use crate::{
+        load::plan::OwnServerPlan,
+        protocol::{
+            Framing,
+            recorded::{Order, Recorded},
+        },
     };
 
     pub(crate) fn request() -> Request {
         Request {
             against: Against::Targets(vec!["127.0.0.1:1".parse().unwrap()]),
             connections: 500,
+            part: None,
             threads: None,
             rate: None,
             stages: None,
@@ -501,6 +591,49 @@ pub(crate) mod tests {
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);
         }
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_made_is_refused() {
+        let part = |number, of| Part { number, of };
+        let of = |request: Request, number, of| Request { part: Some(part(number, of)), ..request }.plan(4);
+        let with = |requests| Timing { requests: Some(requests), ..request().timing };
+        let few = PlanError::FewerThanParts { flag: "--connections", given: 3, of: 4 };
+        assert_eq!(of(Request { connections: 3, ..request() }, 0, 4).unwrap_err(), few);
+        let few = PlanError::FewerThanParts { flag: "--requests", given: 3, of: 4 };
+        assert_eq!(of(Request { timing: with(3), ..request() }, 0, 4).unwrap_err(), few);
+        let slow = Connecting { rate_per_s: Some(3), ..Connecting::default() };
+        let few = PlanError::FewerThanParts { flag: "--connect-rate", given: 3, of: 4 };
+        assert_eq!(of(Request { connecting: slow, ..request() }, 0, 4).unwrap_err(), few);
+        let own = Against::OwnServer(OwnServerPlan { mode: "event-loop", work: None, threads: None });
+        assert_eq!(of(Request { against: own, ..request() }, 0, 4).unwrap_err(), PlanError::PartOfOwnServer);
+        let idle = PlanError::IdleThreadsOfPart { threads: 3, clients: 2, part: part(1, 4) };
+        assert_eq!(of(Request { connections: 9, threads: Some(3), ..request() }, 1, 4).unwrap_err(), idle);
+        // The first requests of the window are those of clients 1 to 4, and later those of clients 4, 0, 1 and 2.
+        let rate = Some("10".parse().unwrap());
+        let empty = Request {
+            connections: 5,
+            rate,
+            timing: Timing { warmup: Duration::from_millis(100), ..with(4) },
+            ..request()
+        };
+        assert!(of(empty.clone(), 1, 5).is_err());
+        assert!(of(empty.clone(), 3, 4).is_ok());
+        let late = Request { timing: Timing { warmup: Duration::from_millis(400), ..with(4) }, ..empty };
+        assert_eq!(of(late, 3, 4).unwrap_err(), PlanError::EmptyPart { requests: 4, part: part(3, 4) });
+    }
+
+    #[test]
+    fn a_part_may_belong_to_more_clients_than_one_machine_has() {
+        let plan = |connections, of| {
+            Request { connections, part: Some(Part { number: 0, of }), ..request() }.plan(4)
+        };
+        assert_eq!(plan(10_000_000, 10).unwrap().connections(), 1_000_000);
+        let error = PlanError::TooMuch { flag: "--connections", given: 10_000_001, max: 10_000_000 };
+        assert_eq!(plan(10_000_001, 10).unwrap_err(), error);
+        let defaults =
+            |cpus| Request { connections: 10, part: Some(Part { number: 0, of: 4 }), ..request() }.plan(cpus);
+        assert_eq!(defaults(64).unwrap().threads, 3);
     }
 
     fn replay(file: &str) -> Request {

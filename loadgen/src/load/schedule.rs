@@ -3,6 +3,7 @@
 //! In an open loop, these times do not depend on the server. So response times are free of coordinated omission
 //! (G. Tene, "How NOT to Measure Latency"). In a closed loop, the end of each request makes the next one due.
 
+pub(crate) mod budget;
 mod constant;
 pub(crate) mod course;
 mod poisson;
@@ -21,7 +22,7 @@ use self::{
     replay::{Replay, ReplayTimes},
     staged::{Staged, StagedPoisson},
 };
-use crate::load::rate::Rate;
+use crate::load::{clients::Clients, rate::Rate};
 
 /// How the due times of an open loop are distributed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -87,9 +88,9 @@ pub(crate) enum Schedule {
 /// The client of a schedule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// The number of the client, from 0 to `clients - 1`.
+    /// The number of the client in the whole load, from 0 to `clients - 1`.
     pub client: u32,
-    /// The number of clients of the run.
+    /// The number of clients of the whole load.
     pub clients: u32,
     /// The maximum number of outstanding requests per client, at least 1.
     pub pipeline: usize,
@@ -98,23 +99,28 @@ pub(crate) struct Place {
 }
 
 impl Load {
-    /// The number of requests of all clients that are due in each of these parts of the time, which follow each other. A part is
-    /// given by its start and its end on the clock of the run; the load begins at `start_ns`. Poisson arrivals are counted one
-    /// by one.
+    /// The number of requests of this generator's clients that are due in each of these parts of the time, which follow each
+    /// other. A part is given by its start and its end on the clock of the run; the load begins at `start_ns`. Poisson arrivals
+    /// are counted one by one.
     pub(crate) fn due_in_parts(
         &self,
         parts: &[(u64, u64)],
-        clients: u32,
+        clients: Clients,
         seed: u64,
         start_ns: u64,
     ) -> Vec<u64> {
         if let Load::Open { pace: Pace::Stages(course), arrival: Arrival::Constant } = self {
-            let after = |at_ns: u64| at_ns.saturating_sub(start_ns);
-            return parts.iter().map(|(from, end)| course.due_within(after(*from), after(*end))).collect();
+            let before =
+                |at_ns: u64| clients.before(course.first_from(at_ns.saturating_sub(start_ns)).into());
+            return parts
+                .iter()
+                .map(|(from, end)| before(*end).saturating_sub(before(*from)) as u64)
+                .collect();
         }
         let mut due = vec![0; parts.len()];
-        for client in 0..clients {
-            let mut schedule = Schedule::new(self, Place { client, clients, pipeline: 1, seed }, start_ns);
+        for client in clients.numbers() {
+            let place = Place { client, clients: clients.whole, pipeline: 1, seed };
+            let mut schedule = Schedule::new(self, place, start_ns);
             for (due, (from_ns, end_ns)) in due.iter_mut().zip(parts) {
                 *due += schedule.due_within(*from_ns, *end_ns);
             }

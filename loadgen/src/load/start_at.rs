@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::units::{format_duration, nanoseconds};
+use common::units::{format_duration, nanoseconds, parse_positive_duration};
 
 /// A time that is further ahead is probably a mistake in the date or the time zone.
 pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -31,8 +31,9 @@ impl Beginning {
     }
 }
 
-/// Parses a future time: RFC 3339 (`2026-11-24T12:00:00Z`, in UTC if it has no zone), or `@SECONDS` since 1970, with
-/// decimals.
+/// Parses a future time: RFC 3339 (`2026-11-24T12:00:00Z`, in UTC if it has no zone), `@SECONDS` since 1970, with decimals, or
+/// `+AHEAD/STEP`: the next multiple of a duration since 1970 that is at least another duration ahead. It is computed once, from
+/// the time of this call.
 ///
 /// # Errors
 /// When the text has another form, or the time is past or more than [`AHEAD_MAX`] ahead.
@@ -51,12 +52,15 @@ pub(crate) fn unix_ms(at: SystemTime) -> u64 {
 }
 
 fn parse_as_of(text: &str, now: SystemTime) -> Result<SystemTime, String> {
-    let at = match text.strip_prefix('@') {
-        Some(seconds) => since_1970(seconds),
-        None => humantime::parse_rfc3339_weak(text).ok(),
+    let at = match (text.strip_prefix('@'), text.strip_prefix('+')) {
+        (Some(seconds), _) => since_1970(seconds),
+        (_, Some(rule)) => Some(rounded(rule, now)?),
+        (None, None) => humantime::parse_rfc3339_weak(text).ok(),
     };
-    let at = at
-        .ok_or("write a time in UTC, as in 2026-11-24T12:00:00Z, or seconds since 1970, as in @1795521600")?;
+    let at = at.ok_or(
+        "write a time in UTC, as in 2026-11-24T12:00:00Z, seconds since 1970, as in @1795521600, or +20s/10s for the next full 10 \
+         seconds that are at least 20 seconds ahead",
+    )?;
     match at.duration_since(now) {
         Err(past) => Err(format!(
             "that was {} ago: check that the time is in UTC and that this machine's clock is right",
@@ -69,6 +73,27 @@ fn parse_as_of(text: &str, now: SystemTime) -> Result<SystemTime, String> {
         )),
         Ok(_) => Ok(at),
     }
+}
+
+/// The first multiple of a step since 1970 that is at least a time ahead of `now`. The text is `AHEAD/STEP`.
+fn rounded(text: &str, now: SystemTime) -> Result<SystemTime, String> {
+    let Some((ahead, step)) = text.split_once('/') else {
+        return Err(format!(
+            "+{text} is another time for each generator: add the step to round it up to, as in +{text}/10s, so that all \
+             generators begin at the same full 10 seconds"
+        ));
+    };
+    let duration = |text: &str| parse_positive_duration(text.trim());
+    let (ahead, step) = (duration(ahead)?, duration(step)?);
+    if ahead > AHEAD_MAX || step > AHEAD_MAX {
+        return Err("a run waits for at most 24 hours: use shorter durations".to_owned());
+    }
+    let since_1970 =
+        now.duration_since(UNIX_EPOCH).map_err(|_| "this machine's clock is before 1970: set it")?;
+    let steps = (since_1970 + ahead).as_nanos().div_ceil(step.as_nanos());
+    let at_ns =
+        u64::try_from(steps * step.as_nanos()).map_err(|_| "that is too far ahead: use shorter durations")?;
+    Ok(UNIX_EPOCH + Duration::from_nanos(at_ns))
 }
 
 fn since_1970(seconds: &str) -> Option<SystemTime> {
@@ -115,6 +140,40 @@ mod tests {
             let wanted = now + Duration::from_millis(after_ms);
             let difference = at.duration_since(wanted).or_else(|_| wanted.duration_since(at)).unwrap();
             assert!(difference < Duration::from_millis(1), "{text}: {difference:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_ahead_is_rounded_up_to_a_full_step_since_1970() {
+        let base = UNIX_EPOCH + Duration::from_secs(1_795_521_600);
+        for (text, now_ms, expected_ms) in [
+            ("+20s/10s", 0, 20_000),
+            ("+20s/10s", 1, 30_000),
+            ("+20s/10s", 9_999, 30_000),
+            ("+20s/10s", 10_000, 30_000),
+            ("+500ms/1s", 400, 1_000),
+            ("+500ms/1s", 500, 1_000),
+            ("+500ms/1s", 501, 2_000),
+            ("+1s / 1m", 59_000, 60_000),
+            ("+1s/1m", 59_001, 120_000),
+            // 1,795,521,600 is a multiple of 7 s minus 2 s.
+            ("+1s/7s", 0, 2_000),
+        ] {
+            let at = parse_as_of(text, base + Duration::from_millis(now_ms));
+            assert_eq!(at, Ok(base + Duration::from_millis(expected_ms)), "{text} {now_ms}");
+        }
+        for (text, said) in [
+            ("+20s", "+20s/10s"),
+            ("+", "+/10s"),
+            ("+20/10s", "without a unit"),
+            ("+20s/0s", "longer than zero"),
+            ("+0s/10s", "longer than zero"),
+            ("+25h/10s", "24 hours"),
+            ("+1s/25h", "24 hours"),
+            ("+20h/24h", "ahead"),
+        ] {
+            let error = parse_as_of(text, base).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) use self::{
     kind::Kind,
     latency::{Bar, FailedTail, Latencies, Latency},
     merged::{Merged, MergedPart},
-    plan::{Loop, PlanSummary, StagePlan},
+    plan::{Loop, PartShare, PlanSummary, StagePlan},
     request_log::RequestLogSummary,
     requests::{Connections, Rate, Requests},
     server::{Network, Server},

@@ -81,8 +81,14 @@ impl Watch {
             Value::Failed(longer_than_ns) => (None, failed_ns(longer_than_ns)),
         };
         let written = condition.abort_on.to_string();
+        let share = condition.abort_on.own_bound();
+        let share =
+            share.map_or(String::new(), |bound| format!(" (this part's share of the bound is {bound})"));
         Some(Aborted {
-            message: format!("{written}: {metric} was {shown} over the last {}", format_duration(over)),
+            message: format!(
+                "{written}: {metric} was {shown} over the last {}{share}",
+                format_duration(over)
+            ),
             condition: written,
             at_s: interval.t_s + self.interval_s,
             value,

@@ -122,7 +122,7 @@ fn ask(
         Err(error) => return Answer::NotYet(NotYet::Unreachable(error.to_string())),
     };
     let expected = expected(plan);
-    plan.dialogue.accept(plan.seed, plan.connections, Ask { stream, tls, plan, expected, give_up })
+    plan.dialogue.accept(plan.seed, plan.clients.whole, Ask { stream, tls, plan, expected, give_up })
 }
 
 /// The expected first reply, for people.
@@ -130,9 +130,9 @@ fn expected(plan: &Plan) -> String {
     let dialogue = &plan.dialogue;
     match (dialogue.protocol, &dialogue.expect) {
         (Echo::NAME, Expect::Upper) => {
-            format!("{} in upper case", bytes(dialogue.size(plan.seed, plan.connections)))
+            format!("{} in upper case", bytes(dialogue.size(plan.seed, plan.clients.whole)))
         }
-        (Echo::NAME, Expect::Echo | Expect::None) => bytes(dialogue.size(plan.seed, plan.connections)),
+        (Echo::NAME, Expect::Echo | Expect::None) => bytes(dialogue.size(plan.seed, plan.clients.whole)),
         (protocol, expect) => format!("a reply of --protocol {protocol} (--expect {expect})"),
     }
 }

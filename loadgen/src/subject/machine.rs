@@ -28,7 +28,7 @@ impl Machine {
         let limit = common::limits::raise_open_files().unwrap_or_else(|_| common::limits::open_files());
         // The echo for the calibration runs in this process, and has the other end of each connection.
         let ends = if plan.measuring.calibrate { 2 } else { 1 };
-        limits::check_open_files(u64::from(plan.connections) * ends, plan.threads as u64, limit)?;
+        limits::check_open_files(u64::from(plan.connections()) * ends, plan.threads as u64, limit)?;
         Sources::new(&plan.connecting.sources).check()?;
         Ok(Self { open_files_limit: limit, cpus: common::limits::usable_cpus(), division: None })
     }

@@ -82,7 +82,8 @@ impl LoadThreads {
         interruption.stop_on_signal(&control, clock);
         let (sender, notices) = mpsc::channel();
         let (mut workers, mut recycling, mut logs) = (Vec::new(), Vec::new(), logs.into_iter());
-        for thread in 0..plan.threads {
+        let budgets = plan.budgets().unwrap_or_else(|| vec![u64::MAX; plan.threads]);
+        for (thread, budget) in budgets.into_iter().enumerate() {
             let (recycle, recycled) = mpsc::channel();
             recycling.push(recycle);
             let task = Task {
@@ -95,6 +96,7 @@ impl LoadThreads {
                 control: control.clone(),
                 notices: sender.clone(),
                 recycled,
+                budget,
                 log: logs.next(),
             };
             workers.push(worker::prepare(task).context("a load thread cannot be prepared")?);
@@ -120,7 +122,7 @@ impl LoadThreads {
             self.join()?;
             return Err(error);
         }
-        let lead = LEAD + LEAD_PER_CLIENT * plan.connections;
+        let lead = LEAD + LEAD_PER_CLIENT * plan.connections();
         let beginning = match plan.timing.start_at {
             Some(at) => self.await_start(at, lead, interruption, progress),
             None => Ok(Beginning { start_ns: self.clock.now_ns() + nanoseconds(lead), late_ns: 0 }),
@@ -347,5 +349,5 @@ fn no_client_connected(
         _ => (*text).to_owned(),
     };
     let targets = setting.targets.join(", ");
-    RunError::NoClientConnected { targets, reason, count: failures.get(*kind), clients: plan.connections }
+    RunError::NoClientConnected { targets, reason, count: failures.get(*kind), clients: plan.connections() }
 }

@@ -8,11 +8,13 @@ use crate::{
     result::{Environment, Generator, Network, Pause, Pauses, Report, Server, tally::per},
 };
 
-/// The machine of the first generator. A note says if others differ.
+/// The machine of the first generator. A note says if others differ. The clocks are those of the merged runs.
 pub(super) fn environment(parts: &[Part]) -> Environment {
     let first = &parts[0].report.environment;
     let divided_alike = parts.iter().all(|part| part.report.environment.division == first.division);
+    let clock = first.clock.filter(|_| parts.len() == 1);
     Environment {
+        clock,
         division: first.division.clone().filter(|_| divided_alike),
         open_files_limit: least(parts, |report| Some(report.environment.open_files_limit))
             .unwrap_or(first.open_files_limit),
@@ -20,9 +22,9 @@ pub(super) fn environment(parts: &[Part]) -> Environment {
     }
 }
 
-/// The environment without the settings of the process.
+/// The environment without the settings of the process and the state of the moment.
 pub(super) fn machine(environment: &Environment) -> Environment {
-    Environment { division: None, open_files_limit: 0, ..environment.clone() }
+    Environment { division: None, open_files_limit: 0, clock: None, ..environment.clone() }
 }
 
 /// CPU time is added. Of the values that judge a generator, the worst counts.

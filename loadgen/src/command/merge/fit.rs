@@ -122,6 +122,8 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
         targets: united(plans().flat_map(|plan| plan.targets.iter())),
         sources: united(plans().flat_map(|plan| plan.sources.iter())),
         connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
+        // The parts make the whole.
+        part: None,
         threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
         rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
         stages: summed_stages(parts),

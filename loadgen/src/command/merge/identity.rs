@@ -39,6 +39,8 @@ fn runs_of(part: &Part) -> Vec<MergedPart> {
             name: part.name.clone(),
             seed: part.report.plan.seed,
             command: part.report.command.clone(),
+            boot_id: part.report.environment.boot_id.clone(),
+            clock: part.report.environment.clock,
         }],
     }
 }

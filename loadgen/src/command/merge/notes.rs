@@ -3,7 +3,10 @@
 use common::human::duration_ns;
 
 use super::{Part, cost, course::Course};
-use crate::{load::schedule::Arrival, result::Report};
+use crate::{
+    load::schedule::Arrival,
+    result::{Report, SLO_OF_WHOLE},
+};
 
 /// The share by which the rates and window lengths of generators may differ without a note.
 const SHARE_MAX: f64 = 0.05;
@@ -15,7 +18,9 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     notes.extend(lengths(parts));
     notes.extend(same_seed(parts));
     notes.extend(uneven_rates(parts));
-    if parts.len() > 1 && !parts[0].report.plan.stages.is_empty() {
+    // The stages of a part are written with the rates of the whole load.
+    let is_whole = |part: &Part| part.report.plan.part.is_none();
+    if parts.len() > 1 && !parts[0].report.plan.stages.is_empty() && parts.iter().any(is_whole) {
         let text =
             "the rates of --stages are those of one generator; the offered and the achieved rates are sums";
         notes.push(text.to_owned());
@@ -44,7 +49,8 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
 fn of_parts(parts: &[Part]) -> Vec<String> {
     let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
     for Part { name, report } in parts {
-        for note in &report.notes {
+        // The objectives are held against the whole now.
+        for note in report.notes.iter().filter(|note| *note != SLO_OF_WHOLE) {
             match known.iter_mut().find(|(text, _)| text == note) {
                 Some((_, names)) => names.push(name),
                 None => known.push((note, vec![name])),
@@ -73,12 +79,18 @@ fn lengths(parts: &[Part]) -> Option<String> {
     })
 }
 
-/// Poisson generators with the same seed send at the same times.
+/// Poisson generators with the same seed send at the same times, unless they are different parts of one load.
 fn same_seed(parts: &[Part]) -> Option<String> {
     let is_poisson = |part: &&Part| part.report.plan.arrival == Some(Arrival::Poisson);
     let mut seeds: Vec<_> = parts.iter().filter(is_poisson).collect();
     seeds.sort_by_key(|part| part.report.plan.seed);
-    let twins = seeds.windows(2).find(|pair| pair[0].report.plan.seed == pair[1].report.plan.seed)?;
+    let number = |part: &Part| part.report.plan.part.as_ref().map(|part| part.number);
+    let are_twins = |pair: &&[&Part]| {
+        let [one, other] = [pair[0], pair[1]];
+        let are_parts = number(one).is_some() && number(other).is_some() && number(one) != number(other);
+        one.report.plan.seed == other.report.plan.seed && !are_parts
+    };
+    let twins = seeds.windows(2).find(are_twins)?;
     Some(format!(
         "{} and {} have the same --seed, so their Poisson arrivals are identical and not independent: use a different \
          seed for each generator",

@@ -3,6 +3,7 @@
 use super::levels::{FACTOR_MAX, FACTOR_MIN, Levels};
 use crate::{
     load::{
+        clients::Clients,
         plan::Plan,
         rate::Rate,
         request::{CONNECTIONS_MAX, PlanError, Request, fitting_sources, fitting_started, known_port},
@@ -167,7 +168,8 @@ impl SweepPlan {
                 unreachable!("a sweep of rates is an open loop")
             }
             (Axis::Connections, _) => {
-                load.connections = u32::try_from(level).expect("the maximum number of clients fits");
+                load.clients =
+                    Clients::all(u32::try_from(level).expect("the maximum number of clients fits"));
                 load.threads = load.threads.min(level as usize);
             }
         }
@@ -233,7 +235,7 @@ pub(crate) mod tests {
         let plan = with(|_| ()).unwrap();
         assert_eq!((plan.axis, plan.levels[0]), (Axis::Rate, 1_000));
         let load = plan.load(5_000, 2);
-        assert_eq!((load.rate_per_s(), load.seed, load.connections), (Some(5_000.0), 3, 500));
+        assert_eq!((load.rate_per_s(), load.seed, load.connections()), (Some(5_000.0), 3, 500));
         let pace = Pace::Constant(Rate::per_second(5_000));
         assert_eq!(load.load, Load::Open { pace, arrival: Arrival::Poisson });
         let plan = with(|request| {
@@ -241,7 +243,7 @@ pub(crate) mod tests {
             request.load.threads = Some(1);
         });
         let load = plan.unwrap().load(1, 0);
-        assert_eq!((load.rate_per_s(), load.connections, load.threads), (None, 1, 1));
+        assert_eq!((load.rate_per_s(), load.connections(), load.threads), (None, 1, 1));
     }
 
     #[test]

@@ -169,6 +169,7 @@ fn every_page_has_the_commands_that_reproduce_it() {
         name: name.to_owned(),
         seed,
         command: command.map(str::to_owned),
+        ..MergedPart::default()
     };
     let mut sum = run();
     sum.merged = Some(Merged {

@@ -25,7 +25,7 @@ impl Facts {
         };
         Self {
             against,
-            connections: plan.connections,
+            connections: plan.connections(),
             rate_per_s: plan.rate_per_s(),
             tls: plan.tls.is_some(),
         }

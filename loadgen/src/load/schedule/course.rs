@@ -70,11 +70,6 @@ impl Course {
         (passed(end_ns) - passed(from_ns)) / (end_ns - from_ns) as f64 * 1e9
     }
 
-    /// The requests that become due in a time after the start of the load, of all clients together and with constant arrivals.
-    pub(crate) fn due_within(&self, from_ns: u64, end_ns: u64) -> u64 {
-        self.first_from(end_ns).saturating_sub(self.first_from(from_ns))
-    }
-
     /// The start and the end of each stage, after the start of the first one.
     pub(crate) fn stages_ns(&self) -> impl Iterator<Item = (u64, u64)> {
         let stages = self.pieces.iter().filter(|piece| piece.start_ns >= self.warmup_ns);

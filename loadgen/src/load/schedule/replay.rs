@@ -107,12 +107,6 @@ impl ReplayTimes {
         let span_ns = self.due_ns.last().copied().filter(|span_ns| *span_ns > 0)?;
         Some(self.requests() as f64 / (span_ns as f64 / 1e9))
     }
-
-    /// The number of requests of each `threads`-th client from client number `first` on.
-    pub(crate) fn share(&self, first: usize, threads: usize, clients: u32) -> u64 {
-        let of_client = |client| self.requests().saturating_sub(client).div_ceil(clients.into());
-        (first as u64..clients.into()).step_by(threads).map(of_client).sum()
-    }
 }
 
 impl Replay {
@@ -200,20 +194,6 @@ mod tests {
         let place = Place { client: 0, clients: 1, pipeline: 1, seed: 1 };
         let mut schedule = Schedule::new(&Load::Replay(times), place, 100);
         assert_eq!((schedule.due_within(105, 120), schedule.peek()), (3, Some(120)));
-    }
-
-    #[test]
-    fn the_shares_of_the_threads_are_those_of_their_clients() {
-        for (requests, threads, clients, expected) in [
-            (4, 2, 3, vec![3, 1]),
-            (7, 1, 3, vec![7]),
-            (2, 3, 5, vec![1, 1, 0]),
-            (1_000_003, 4, 10, vec![300_001, 300_001, 200_001, 200_000]),
-        ] {
-            let times = ReplayTimes::new(0..requests, Speed::ONE);
-            let shares: Vec<_> = (0..threads).map(|first| times.share(first, threads, clients)).collect();
-            assert_eq!(shares, expected, "{requests} {threads} {clients}");
-        }
     }
 
     #[test]

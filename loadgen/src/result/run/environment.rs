@@ -5,7 +5,10 @@ use std::fs;
 use procfs::{CpuInfo, Current};
 use serde::{Deserialize, Serialize};
 
-use crate::subject::{cpus::Division, machine::Machine};
+use crate::{
+    engine::wall_clock::ClockQuality,
+    subject::{cpus::Division, machine::Machine},
+};
 
 /// The machine and the program of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,13 @@ pub(crate) struct Environment {
     pub division: Option<Division>,
     /// The limit on open files, after loadgen raised it.
     pub open_files_limit: u64,
+    /// The identity of the kernel since its boot. All containers of a machine have the same one. None if it cannot be read, and in
+    /// older results.
+    #[serde(default)]
+    pub boot_id: Option<String>,
+    /// How well the kernel knew the time of day when the run began. None if it did not say, and in older results.
+    #[serde(default)]
+    pub clock: Option<ClockQuality>,
 }
 
 impl Environment {
@@ -30,6 +40,7 @@ impl Environment {
     pub(crate) fn of(machine: Machine) -> Self {
         let unknown = || "unknown".to_owned();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         let cpu = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -38,6 +49,8 @@ impl Environment {
             cpus: machine.cpus,
             division: machine.division,
             open_files_limit: machine.open_files_limit,
+            boot_id: boot_id.map(|text| text.trim().to_owned()),
+            clock: ClockQuality::now(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::wall_clock::ClockQuality;
+
 /// The parts of a merged result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Merged {
@@ -26,4 +28,10 @@ pub(crate) struct MergedPart {
     /// Its command line, if that is known.
     #[serde(default)]
     pub command: Option<String>,
+    /// The identity of its machine since the boot, if that is known.
+    #[serde(default)]
+    pub boot_id: Option<String>,
+    /// How well its machine knew the time of day, if that is known.
+    #[serde(default)]
+    pub clock: Option<ClockQuality>,
 }

@@ -33,8 +33,11 @@ pub(crate) struct PlanSummary {
     pub targets: Vec<String>,
     /// Closed or open loop.
     pub r#loop: Loop,
-    /// Clients.
+    /// Clients of this generator.
     pub connections: u32,
+    /// The part of a load that this generator has, and the whole load. None: this is the whole load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartShare>,
     /// Load threads.
     pub threads: usize,
     /// The rate of an open loop. With stages, it is the mean over the window.
@@ -109,22 +112,52 @@ pub(crate) struct PlanSummary {
     pub abort_on: Vec<String>,
 }
 
+/// The part of one load that a generator has, and the size of the whole load. The other values of the plan are those of the part,
+/// so that the values of all parts add up to the whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartShare {
+    /// The number of the part, from 0 to `of - 1`.
+    pub number: u32,
+    /// The number of parts.
+    pub of: u32,
+    /// The clients of the whole load.
+    pub connections: u64,
+    /// The rate of the whole load in an open loop. With stages, it is the mean over the window.
+    pub rate_per_s: Option<f64>,
+    /// The maximum of requests in the window of the whole load.
+    pub requests: Option<u64>,
+}
+
+impl PartShare {
+    fn of(plan: &Plan) -> Option<Self> {
+        let part = plan.clients.part?;
+        Some(Self {
+            number: part.number,
+            of: part.of,
+            connections: plan.clients.whole.into(),
+            rate_per_s: plan.whole_rate_per_s(),
+            requests: plan.timing.requests,
+        })
+    }
+}
+
 /// A stage of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StagePlan {
-    /// The stage as it was given: `0..20k/30s`.
+    /// The stage as it was given, with the rates of the whole load: `0..20k/30s`.
     pub stage: String,
-    /// The rate at its start.
+    /// The rate of this generator at its start.
     pub from_per_s: f64,
-    /// The rate at its end.
+    /// The rate of this generator at its end.
     pub to_per_s: f64,
     /// Its length.
     pub duration_s: f64,
 }
 
 impl StagePlan {
-    fn of(stage: &Stage) -> Self {
-        let per_s = |rate: RateOrZero| rate.map_or(0.0, Rate::per_s);
+    /// A stage, of a generator that has this share of its rates.
+    fn of(stage: &Stage, share: f64) -> Self {
+        let per_s = |rate: RateOrZero| rate.map_or(0.0, Rate::per_s) * share;
         Self {
             stage: stage.to_string(),
             from_per_s: per_s(stage.from),
@@ -171,10 +204,11 @@ impl PlanSummary {
         Self {
             targets: targets.to_vec(),
             r#loop: if plan.is_open_loop() { Loop::Open } else { Loop::Closed },
-            connections: plan.connections,
+            connections: plan.connections(),
+            part: PartShare::of(plan),
             threads: plan.threads,
             rate_per_s: plan.rate_per_s(),
-            stages: stages.map(StagePlan::of).collect(),
+            stages: stages.map(|stage| StagePlan::of(stage, plan.rate_share())).collect(),
             arrival,
             replay_speed,
             pipeline: plan.pipeline,
@@ -184,14 +218,14 @@ impl PlanSummary {
             sources: plan.connecting.sources.clone(),
             tls: plan.tls.as_ref().map(TlsSummary::of),
             protocol: plan.dialogue.protocol.to_owned(),
-            size: plan.dialogue.size(plan.seed, plan.connections),
+            size: plan.dialogue.size(plan.seed, plan.clients.whole),
             message: None,
             messages: plan.dialogue.messages.clone(),
             messages_file: plan.dialogue.file.as_ref().map(|path| path.display().to_string()),
             expect: plan.dialogue.expect.clone(),
             warmup_s: plan.timing.warmup.as_secs_f64(),
             duration_s: plan.timing.duration.map(|duration| duration.as_secs_f64()),
-            requests: plan.timing.requests,
+            requests: plan.requests(),
             connect_timeout_s: plan.timeouts.connect.as_secs_f64(),
             timeout_s: plan.timeouts.reply.as_secs_f64(),
             interval_s: plan.measuring.interval.as_secs_f64(),
@@ -200,6 +234,62 @@ impl PlanSummary {
             start_at_unix_ms: plan.timing.start_at.map(start_at::unix_ms),
             slo: plan.measuring.slo.iter().map(ToString::to_string).collect(),
             abort_on: plan.measuring.abort_on.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{
+        part::Part,
+        plan::{Connecting, Timing, tests::loads},
+        request::{Request, tests::request},
+    };
+
+    #[test]
+    fn the_plans_of_the_parts_add_up_to_the_plan_of_the_whole() {
+        let closed = Request {
+            connections: 37,
+            threads: Some(2),
+            connecting: Connecting { rate_per_s: Some(1_001), ..Connecting::default() },
+            timing: Timing { requests: Some(1_001), ..request().timing },
+            ..request()
+        };
+        for (name, load) in loads().into_iter().chain([("closed", closed)]) {
+            let summary = |request: Request| PlanSummary::of(&request.plan(4).unwrap(), &[]);
+            let whole = summary(load.clone());
+            assert_eq!(whole.part, None);
+            for of in [1, 4, 7] {
+                let parts: Vec<_> = (0..of)
+                    .map(|number| summary(Request { part: Some(Part { number, of }), ..load.clone() }))
+                    .collect();
+                assert_eq!(parts.iter().map(|plan| plan.connections).sum::<u32>(), whole.connections);
+                assert_eq!(
+                    parts.iter().map(|plan| plan.requests).sum::<Option<u64>>(),
+                    whole.requests,
+                    "{name}"
+                );
+                let connect_rate = parts.iter().map(|plan| plan.connect_rate_per_s).sum::<Option<u64>>();
+                assert_eq!(connect_rate, whole.connect_rate_per_s);
+                let rate: Option<f64> = parts.iter().map(|plan| plan.rate_per_s).sum();
+                let is_near = |one: f64, other: f64| (one - other).abs() <= other * 1e-12;
+                assert!(rate.zip(whole.rate_per_s).is_none_or(|(sum, whole)| is_near(sum, whole)), "{name}");
+                assert_eq!(rate.is_some(), whole.rate_per_s.is_some());
+                for (index, stage) in whole.stages.iter().enumerate() {
+                    let sum = |of: fn(&StagePlan) -> f64| {
+                        parts.iter().map(|plan| of(&plan.stages[index])).sum::<f64>()
+                    };
+                    assert!(is_near(sum(|stage| stage.from_per_s), stage.from_per_s));
+                    assert!(is_near(sum(|stage| stage.to_per_s), stage.to_per_s));
+                }
+                for (number, plan) in parts.iter().enumerate() {
+                    let share = plan.part.as_ref().unwrap();
+                    assert_eq!((share.number, share.of), (number as u32, of));
+                    assert_eq!((share.connections, share.rate_per_s), (37, whole.rate_per_s));
+                    assert_eq!(share.requests, whole.requests);
+                }
+            }
         }
     }
 }

@@ -285,6 +285,7 @@ impl Tally {
         let notes = [
             closed_loop,
             insecure_note(plan),
+            slo_note(plan),
             self.late_start_note(plan),
             self.clamped_note(),
             self.timestamps_note(plan),
@@ -324,6 +325,11 @@ impl Tally {
             format!("errors before the window, which no other number includes: {}", kinds.join(", "))
         })
     }
+}
+
+/// A part is not held against the objectives of the whole load.
+fn slo_note(plan: &Plan) -> Option<String> {
+    (plan.clients.part.is_some() && !plan.measuring.slo.is_empty()).then(|| result::SLO_OF_WHOLE.to_owned())
 }
 
 fn insecure_note(plan: &Plan) -> Option<String> {

@@ -29,7 +29,7 @@ impl Tally {
                 stage: stage.to_string(),
                 t_s: *from_ns as f64 / 1e9,
                 length_s,
-                offered_per_s: course.mean_per_s(*from_ns, *end_ns),
+                offered_per_s: course.mean_per_s(*from_ns, *end_ns) * plan.rate_share(),
                 outcomes: summary::outcomes(slice, length_s),
             }
         })
@@ -46,7 +46,7 @@ impl Tally {
         let start_ns = self.window.start_ns;
         let on_clock: Vec<_> = parts.iter().map(|(from, end)| (start_ns + from, start_ns + end)).collect();
         let load_start_ns = start_ns.saturating_sub(common::units::nanoseconds(plan.timing.warmup));
-        let due = plan.load.due_in_parts(&on_clock, plan.connections, plan.seed, load_start_ns);
+        let due = plan.load.due_in_parts(&on_clock, plan.clients, plan.seed, load_start_ns);
         let last = slices.len().saturating_sub(1);
         for (index, ((slice, due), (_, end_ns))) in slices.iter_mut().zip(due).zip(&on_clock).enumerate() {
             // The threads of an interrupted run end at slightly different moments, in the last stage.

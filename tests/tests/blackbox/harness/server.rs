@@ -295,7 +295,9 @@ fn address(line: &str) -> Address {
 /// Removes variables of the test's environment that would configure the program.
 pub(crate) fn keep_environment_out(command: &mut Command) {
     let ours = |name: &str| {
-        ["SERVER_", "LISTEN_", "NOTIFY_SOCKET", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
+        let ours =
+            ["SERVER_", "LISTEN_", "NOTIFY_SOCKET", "RUST_LOG", "LOADGEN_", "JOB_COMPLETION_INDEX", "SLURM_"];
+        ours.iter().any(|prefix| name.starts_with(prefix))
     };
     for (name, _) in env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);

@@ -18,6 +18,7 @@ mod load;
 mod merge;
 mod metrics;
 mod output;
+mod part;
 mod pauses;
 mod replay;
 mod request_log;
@@ -44,6 +45,7 @@ pub(crate) fn groups() -> Vec<Group> {
         window::group(),
         interruption::group(),
         start_at::group(),
+        part::group(),
         output::group(),
         files::group(),
         metrics::group(),

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::load::{
+    clients::Clients,
+    part::Part,
     rate::Rate,
     schedule::{Arrival, Load, Pace, Schedule},
     stages::Stages,
@@ -194,12 +196,18 @@ fn the_parts_of_all_clients_add_up() {
         let start_ns = 123_000_000 + 50;
         let parts: Vec<_> =
             parts(&stages(text)).iter().map(|(from, end)| (start_ns + from, start_ns + end)).collect();
-        let due = load.due_in_parts(&parts, 7, 7, 50);
+        let due = load.due_in_parts(&parts, Clients::all(7), 7, 50);
         let moments = moments(&load, 7);
         for ((from_ns, end_ns), due) in parts.iter().zip(due) {
             let seen = moments.iter().filter(|at| (*from_ns..*end_ns).contains(&(**at + 50))).count();
             assert_eq!(due, seen as u64, "{arrival:?}");
         }
+        let whole = load.due_in_parts(&parts, Clients::all(7), 7, 50);
+        let of_part = |number| {
+            load.due_in_parts(&parts, Clients { whole: 7, part: Some(Part { number, of: 3 }) }, 7, 50)
+        };
+        let sums = (0..3).map(of_part).reduce(|sum, more| sum.iter().zip(more).map(|(a, b)| a + b).collect());
+        assert_eq!(sums, Some(whole), "{arrival:?}");
     }
 }
 
