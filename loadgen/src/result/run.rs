@@ -23,14 +23,14 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     calibration::{Calibration, Floor},
-    environment::Environment,
+    environment::{ClockQuality, Environment},
     fairness::Fairness,
     generator::{Generator, Pause, Pauses},
     interval::{Interval, Tail},
     kind::Kind,
     latency::{Bar, FailedTail, Latencies, Latency},
     merged::{Merged, MergedPart},
-    plan::{Loop, PlanSummary, StagePlan},
+    plan::{Loop, PartShare, PlanSummary, StagePlan},
     request_log::RequestLogSummary,
     requests::{Connections, Rate, Requests},
     server::{Network, Server},

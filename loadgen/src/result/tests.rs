@@ -55,6 +55,7 @@ pub(crate) fn example() -> Report {
             start_at_unix_ms: None,
             slo: Vec::new(),
             abort_on: Vec::new(),
+            part: None,
         },
         environment: Environment {
             version: "0.1.0".to_owned(),
@@ -63,6 +64,8 @@ pub(crate) fn example() -> Report {
             cpus: 2,
             division: Some(Division { server: vec![0], load: vec![1] }),
             open_files_limit: 20_000,
+            boot_id: None,
+            clock: None,
         },
         started_at_unix_ms: 1_800_000_000_000,
         window_started_at_unix_us: 1_800_000_001_000_000,

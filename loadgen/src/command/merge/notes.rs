@@ -8,6 +8,9 @@ use crate::{load::schedule::Arrival, result::Report};
 /// The share by which the rates and window lengths of generators may differ without a note.
 const SHARE_MAX: f64 = 0.05;
 
+/// The maximum of names in front of a note.
+const NAMES_MAX: usize = 4;
+
 /// The notes of the parts, each once, and those of the merged result.
 pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     let mut notes = of_parts(parts);
@@ -15,7 +18,7 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     notes.extend(lengths(parts));
     notes.extend(same_seed(parts));
     notes.extend(uneven_rates(parts));
-    if parts.len() > 1 && !parts[0].report.plan.stages.is_empty() {
+    if parts.len() > 1 && !parts[0].report.plan.stages.is_empty() && parts[0].report.plan.part.is_none() {
         let text =
             "the rates of --stages are those of one generator; the offered and the achieved rates are sums";
         notes.push(text.to_owned());
@@ -40,7 +43,7 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     notes
 }
 
-/// The notes of the parts, each with the names of its parts.
+/// The notes of the parts, each with the names of its parts, or with their number if they are many.
 fn of_parts(parts: &[Part]) -> Vec<String> {
     let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
     for Part { name, report } in parts {
@@ -51,7 +54,12 @@ fn of_parts(parts: &[Part]) -> Vec<String> {
             }
         }
     }
-    known.into_iter().map(|(note, names)| format!("{}: {note}", names.join(", "))).collect()
+    let names = |names: &[&str]| match names.len() {
+        ..=NAMES_MAX => names.join(", "),
+        all if all == parts.len() => format!("all {all} results"),
+        many => format!("{} and {} others", names[..NAMES_MAX].join(", "), many - NAMES_MAX),
+    };
+    known.into_iter().map(|(note, of)| format!("{}: {note}", names(&of))).collect()
 }
 
 fn aligned(parts: &[Part], course: &Course) -> Option<String> {
@@ -73,9 +81,12 @@ fn lengths(parts: &[Part]) -> Option<String> {
     })
 }
 
-/// Poisson generators with the same seed send at the same times.
+/// Poisson generators with the same seed send at the same times. Shares of one load have different clients of the same seed.
 fn same_seed(parts: &[Part]) -> Option<String> {
-    let is_poisson = |part: &&Part| part.report.plan.arrival == Some(Arrival::Poisson);
+    let is_poisson = |part: &&Part| {
+        let plan = &part.report.plan;
+        plan.arrival == Some(Arrival::Poisson) && plan.part.is_none()
+    };
     let mut seeds: Vec<_> = parts.iter().filter(is_poisson).collect();
     seeds.sort_by_key(|part| part.report.plan.seed);
     let twins = seeds.windows(2).find(|pair| pair[0].report.plan.seed == pair[1].report.plan.seed)?;

@@ -23,6 +23,21 @@ pub(crate) struct Environment {
     pub division: Option<Division>,
     /// The limit on open files, after loadgen raised it.
     pub open_files_limit: u64,
+    /// The identity of the kernel's current boot. It is equal in all containers of one machine. None in older results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// The quality of the machine's clock. None in older results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockQuality>,
+}
+
+/// The quality of a clock, as adjtimex(2) reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockQuality {
+    /// The clock is synchronised.
+    pub synchronised: bool,
+    /// The maximum error, in nanoseconds. None if the kernel does not know it.
+    pub max_error_ns: Option<u64>,
 }
 
 impl Environment {
@@ -38,6 +53,8 @@ impl Environment {
             cpus: machine.cpus,
             division: machine.division,
             open_files_limit: machine.open_files_limit,
+            boot_id: None,
+            clock: None,
         }
     }
 }

@@ -107,6 +107,24 @@ pub(crate) struct PlanSummary {
     /// The conditions that end the load early.
     #[serde(default)]
     pub abort_on: Vec<String>,
+    /// The share of one load that this generator has. None without `--part`, and for the whole load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartShare>,
+}
+
+/// A share of one load, and the whole that it belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartShare {
+    /// The number of the part, from 0.
+    pub number: u32,
+    /// The number of all parts.
+    pub of: u32,
+    /// The clients of the whole load.
+    pub connections: u64,
+    /// The rate of the whole load. None in a closed loop.
+    pub rate_per_s: Option<f64>,
+    /// The maximum of requests of the whole load in the window.
+    pub requests: Option<u64>,
 }
 
 /// A stage of a plan.
@@ -200,6 +218,7 @@ impl PlanSummary {
             start_at_unix_ms: plan.timing.start_at.map(start_at::unix_ms),
             slo: plan.measuring.slo.iter().map(ToString::to_string).collect(),
             abort_on: plan.measuring.abort_on.iter().map(ToString::to_string).collect(),
+            part: None,
         }
     }
 }
