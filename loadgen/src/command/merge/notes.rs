@@ -46,7 +46,7 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
 /// The notes of the parts, each with the names of its parts, or with their number if they are many.
 fn of_parts(parts: &[Part]) -> Vec<String> {
     let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Part { name, report } in parts {
+    for Part { name, report, .. } in parts {
         for note in &report.notes {
             match known.iter_mut().find(|(text, _)| text == note) {
                 Some((_, names)) => names.push(name),
