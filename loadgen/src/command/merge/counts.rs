@@ -87,7 +87,8 @@ fn sums(
     std::iter::from_fn(move || match (one.peek(), other.peek()) {
         (Some((first, count)), Some((second, more))) if first == second => {
             let sum = (*first, count.saturating_add(*more));
-            (one.next(), other.next());
+            one.next();
+            other.next();
             Some(sum)
         }
         (Some((first, _)), Some((second, _))) if first < second => one.next(),

@@ -715,7 +715,7 @@ fn little_is_kept_of_a_part() {
     let mut large = part("large", &(0..5_000).map(|number| number * number).collect::<Vec<_>>(), &[1; 100]);
     let interval = large.report.intervals[0].clone();
     large.report.intervals =
-        (0..500).map(|index| Interval { t_s: f64::from(index), ..interval.clone() }).collect();
+        (0..2_000).map(|index| Interval { t_s: f64::from(index), ..interval.clone() }).collect();
     assert!(serde_json::to_string(&large.report).unwrap().len() > 1_000_000);
     let mut sum = Sum::default();
     sum.add(large.name, large.report).unwrap();

@@ -29,11 +29,6 @@ static BEFORE_TIMES: &[Named<Report>] = &[
     ("verdict", |report| Some(status_name(report.verdict.status).to_owned())),
     ("reasons", |report| list(report.verdict.reasons.iter().map(|reason| reason.code.as_str()))),
     ("interrupted", |report| Some(report.interrupted.to_string())),
-    ("partial", |report| Some(report.merged.as_ref().is_some_and(Merged::is_partial).to_string())),
-    ("missing_parts", |report| {
-        let numbers: Vec<_> = report.merged.as_ref()?.missing.iter().map(ToString::to_string).collect();
-        list(numbers.iter().map(String::as_str))
-    }),
     ("slo_met", |report| (!report.slo.is_empty()).then(|| report.slo.iter().all(|slo| slo.met).to_string())),
     ("slo_missed", |report| list(missed(report).map(|slo| slo.slo.as_str()))),
     ("server_mode", |report| report.server.as_ref()?.mode.clone()),
@@ -119,6 +114,11 @@ static AFTER_TIMES: &[Named<Report>] = &[
     ("recovered_after_ns", |report| count(report.recovery?.recovered_after_ns?)),
     ("full_handshakes", |report| count(report.tls.as_ref()?.full_handshakes)),
     ("resumed_handshakes", |report| count(report.tls.as_ref()?.resumed_handshakes)),
+    ("partial", |report| Some(report.merged.as_ref().is_some_and(Merged::is_partial).to_string())),
+    ("missing_parts", |report| {
+        let numbers: Vec<_> = report.merged.as_ref()?.missing.iter().map(ToString::to_string).collect();
+        list(numbers.iter().map(String::as_str))
+    }),
 ];
 
 /// The columns that an interval has.

@@ -238,6 +238,7 @@ fn the_names_of_the_columns_do_not_change() {
     steal_share retransmissions listen_overflows server_cpu_ns_per_request
     context_switches_per_request memory_bytes stage kind
     aborted_by recovered_after_ns full_handshakes resumed_handshakes
+    partial missing_parts
     ");
 }
 

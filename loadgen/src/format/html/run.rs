@@ -44,8 +44,8 @@ fn verdict(report: &Report) -> Markup {
         section class={ "verdict " (status_name(status)) } {
             h1 { (status_name(status)) }
             p.meaning { (meaning(status)) }
-            @if let Some(missing) = report.merged.as_ref().and_then(Merged::missing_parts) {
-                p.partial { strong { "Partial: " } (prose(&missing)) "; the numbers cover the others." }
+            @if let Some(parts) = report.merged.as_ref().and_then(Merged::present_parts) {
+                p { "Partial: the numbers cover " (parts) "." }
             }
             @if report.interrupted {
                 p { "Interrupted: the numbers cover the part that ran." }

@@ -76,11 +76,9 @@ fn write_verdict(report: &Report, out: &mut Page) -> io::Result<()> {
         Some(_) => ", ended early: the numbers cover the part that ran",
         None => "",
     };
-    let partial = if is_partial(report) { ", partial" } else { "" };
+    let present = report.merged.as_ref().and_then(Merged::present_parts);
+    let partial = present.map_or_else(String::new, |parts| format!(", partial: the numbers cover {parts}"));
     line(out, "verdict", &format!("{status}{interrupted}{partial}"))?;
-    if let Some(missing) = report.merged.as_ref().and_then(Merged::missing_parts) {
-        line(out, "partial", &format!("{missing}; the numbers cover the others"))?;
-    }
     if let Some(aborted) = &report.aborted {
         line(out, "aborted", &words::aborted(aborted))?;
     }

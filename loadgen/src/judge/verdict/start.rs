@@ -43,8 +43,8 @@ pub(super) fn missing_parts(report: &Report) -> Option<Finding> {
         status: Status::Invalid,
         value: merged.missing_count() as f64,
         bound: 0.0,
-        message: format!("{}, so the numbers cover only a part of the load", merged.missing_parts()?),
-        advice: "look in the logs of these generators for their results, and merge all of them; if one has no result, \
+        message: merged.missing_parts()?,
+        advice: "the numbers cover only a part of the load: look in the logs of the other generators for their results, or \
                  repeat the run",
     })
 }

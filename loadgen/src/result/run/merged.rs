@@ -58,6 +58,12 @@ impl Merged {
         self.missing_count() > 0
     }
 
+    /// The parts of a partial result in words: `5 of 8 parts`. None if no part is missing.
+    pub(crate) fn present_parts(&self) -> Option<String> {
+        let expected = self.expected.filter(|_| self.is_partial())?;
+        Some(format!("{} of {}", count(self.generators as u64), plural(expected.into(), "part")))
+    }
+
     /// The missing parts in words: `3 of 8 parts are missing: 0, 2-3`. None if no part is missing.
     pub(crate) fn missing_parts(&self) -> Option<String> {
         let (missing, expected) = (self.missing_count(), self.expected.filter(|_| self.is_partial())?);

@@ -18,8 +18,11 @@ fn printed(format: &str, document: &Document) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// The line of a result, and its seed.
+type Place = (u64, Result<u64, ReadError>);
+
 /// The line and the seed or the error of each result in a text, and the other lines.
-fn read(text: impl AsRef<[u8]>) -> (Vec<(u64, Result<u64, ReadError>)>, Foreign) {
+fn read(text: impl AsRef<[u8]>) -> (Vec<Place>, Foreign) {
     let mut all = Vec::new();
     // Lines are longer than a read.
     let mut results = Results::new(BufReader::with_capacity(7, text.as_ref()));

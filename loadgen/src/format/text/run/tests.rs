@@ -99,7 +99,12 @@ fn a_partial_report_names_the_missing_parts_beside_its_verdict() {
     report.verdict = crate::judge::verdict::judge(&report);
     let text = text(&report);
     let first: Vec<_> = text.lines().take_while(|line| !line.starts_with("target")).collect();
-    insta::assert_snapshot!(first.join("\n"), @"");
+    insta::assert_snapshot!(first.join("\n"), @r"
+    verdict    INVALID, partial: the numbers cover 2 of 4 parts
+               missing_parts: 2 of 4 parts are missing: 0, 3
+               → the numbers cover only a part of the load: look in the logs of the
+               other generators for their results, or repeat the run
+    ");
     assert!(text.ends_with("verdict    INVALID, partial: missing_parts\n"), "{text}");
 }
 
