@@ -50,6 +50,11 @@ def parser(description):
     add_load(lag, seconds=10, size=None)
     variant(lag, "--rate", type=positive, default=20_000, metavar="R", help="requests per second [%(default)s]")
 
+    merge = add_table(commands, "merge", "time and memory of 'loadgen merge' for many large results", rounds=1)
+    merge.set_defaults(peers="none")
+    merge.add_argument("--seconds", type=positive, default=3_600, metavar="N", help="length of each part [%(default)s]")
+    merge.add_argument("--parts", type=positives, default=[10, 100], metavar="A,B", help="numbers of parts [10,100]")
+
     timestamps = add_table(commands, "timestamps", "the cost of loadgen's --kernel-timestamps", rounds=7)
     add_load(timestamps, seconds=3)
     variant(timestamps, "--rate", type=positive, default=20_000, metavar="R", help="of the open loop [%(default)s]")
@@ -155,6 +160,10 @@ def variant(parser, flag, **settings):
 
 def names(text):
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def positives(text):
+    return [positive(number) for number in names(text)]
 
 
 def positive(text):

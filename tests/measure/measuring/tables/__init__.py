@@ -1,6 +1,6 @@
 """One module for each kind of table. A table is a function from the options of its command to a Measurement."""
 
-from measuring.tables import connections, cpu, generator_cpu, late_sends, restarts, services, stall, stopped, sweep, timestamps, truth, verdicts
+from measuring.tables import connections, cpu, generator_cpu, late_sends, merging, restarts, services, stall, stopped, sweep, timestamps, truth, verdicts
 
 TABLES = {
     "cpu": cpu.cpu,
@@ -11,6 +11,7 @@ TABLES = {
     "many": connections.many,
     "loadgen": generator_cpu.generator_cpu,
     "lag": late_sends.late_sends,
+    "merge": merging.merging,
     "timestamps": timestamps.timestamps,
     "restarts": restarts.restarts,
     "services": services.services,
