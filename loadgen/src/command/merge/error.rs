@@ -1,5 +1,7 @@
 //! Why results cannot be merged.
 
+use common::human::plural;
+
 /// Why results cannot be merged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MergeError {
@@ -64,7 +66,8 @@ pub(crate) enum MergeError {
     },
     /// More results than parts.
     #[error(
-        "there are {generators} results, but the load has {expected} parts: leave out the results that do not belong to it"
+        "there are {generators} results, but the load has {parts}: leave out the results that do not belong to it",
+        parts = plural(u64::from(*.expected), "part")
     )]
     TooMany {
         /// The number of results.
