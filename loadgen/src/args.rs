@@ -314,7 +314,7 @@ pub(crate) struct RunArgs {
 /// The output of a report.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OutputArgs {
-    /// Format of the report [default: from the extension of --output (.txt, .json, .csv or .html), else text]
+    /// Format of the report [default: from the extension of --output (.txt, .json, .jsonl, .csv or .html), else text]
     #[arg(long, help_heading = "Output", value_parser = format_parser(), value_name = "FORMAT")]
     format: Option<&'static Format>,
     /// Write the report to this file; - is standard output. The file is replaced completely or not at all and keeps its
@@ -335,7 +335,8 @@ pub(crate) struct HdrArgs {
 /// The arguments of `loadgen show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// Results of 'loadgen run --format json', or one result of 'loadgen compare' or 'loadgen sweep'
+    /// Results of 'loadgen run --format json', or one result of 'loadgen compare' or 'loadgen sweep'. A file may hold several
+    /// results, as --format jsonl writes them
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The output. Several results are printed side by side, as a table or as csv.

@@ -54,6 +54,16 @@ pub(crate) static FORMATS: &[Format] = &[
         write_several: None,
     },
     Format {
+        name: json::LINE_NAME,
+        summary: "the same on one line, for logs and for several results in one file; 'merge' and 'show' read it",
+        endings: &["jsonl", "ndjson"],
+        bytes_min: 3_000,
+        write: |document, _, out| json::write_line(document, out),
+        write_several: Some(|reports, _, out| {
+            reports.iter().try_for_each(|(_, report)| json::write_line(report, out))
+        }),
+    },
+    Format {
         name: "csv",
         summary: "for spreadsheets: a row for each interval, and one for the whole",
         endings: &["csv"],
@@ -84,9 +94,13 @@ mod tests {
     #[test]
     fn a_result_survives_json() {
         let report = Document::Run(Box::new(example()));
-        let mut text = Vec::new();
-        json::write(&report, &mut text).unwrap();
-        assert_eq!(json::read(std::str::from_utf8(&text).unwrap()).unwrap(), report);
+        for name in [json::NAME, json::LINE_NAME] {
+            let mut text = Vec::new();
+            (format(name).unwrap().write)(&report, Screen::FILE, &mut text).unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            assert_eq!(json::read(text).unwrap(), report);
+            assert_eq!(text.lines().count() == 1, name == json::LINE_NAME);
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Compare(args)) => compare::execute(args.request()?, args.delivery(), args.fail_on),
         Some(Command::Sweep(args)) => sweep::execute(args.request()?, args.delivery()),
-        Some(Command::Merge(args)) => merge::execute(&args.files, args.output.delivery(), args.fail_on),
+        Some(Command::Merge(args)) => merge::execute(args.request(), args.output.delivery(), args.fail_on),
         Some(Command::Show(args)) => show::execute(&args.files, args.delivery()),
         Some(Command::Talk(args)) => talk::execute(&args.target, args.save.as_deref(), args.timeout),
         Some(Command::Server(args)) => Ok(server::main(*args)),

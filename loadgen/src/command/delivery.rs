@@ -163,7 +163,7 @@ impl Delivery {
         error: &anyhow::Error,
         document: &Document,
     ) -> anyhow::Result<anyhow::Error> {
-        if self.format.name == json::NAME {
+        if [json::NAME, json::LINE_NAME].contains(&self.format.name) {
             return Ok(anyhow!(
                 "{error:#}; 'loadgen show RESULT --hdr PREFIX' writes the files from the JSON result"
             ));

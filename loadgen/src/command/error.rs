@@ -5,7 +5,7 @@ use crate::{
         compare::{kept::AgainstError, plan::ComparePlanError},
         delivery::OutputError,
         exit::{BAD_USAGE, FAILED},
-        merge::MergeError,
+        merge::{MergeError, input::InputError},
         show::ShowError,
         sweep::plan::SweepPlanError,
     },
@@ -21,6 +21,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || error.is::<SweepPlanError>()
         || error.is::<ShowError>()
         || error.is::<MergeError>()
+        || matches!(error.downcast_ref(), Some(InputError::Terminal))
         || error.is::<OutputError>()
         || error.is::<clap::Error>();
     match error.downcast_ref::<RunError>() {

@@ -21,7 +21,7 @@ pub(crate) enum ShowError {
     SweepAmongOthers(PathBuf),
     /// A format that prints one result only.
     #[error(
-        "--format {0} prints one result only: use text or csv for several results, or show one at a time"
+        "--format {0} prints one result only: use text, csv or jsonl for several results, or show one at a time"
     )]
     SeveralFormatted(&'static str),
     /// Histograms of several results.
@@ -39,7 +39,15 @@ pub(crate) enum ShowError {
 pub(crate) fn execute(files: &[PathBuf], request: DeliveryRequest<'_>) -> anyhow::Result<ExitCode> {
     let has_hdr = request.hdr.is_some();
     let delivery = Delivery::prepare(request)?;
-    let documents = files.iter().map(|file| stored::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (mut names, mut documents) = (Vec::new(), Vec::new());
+    for file in files {
+        let results = stored::read_all(file)?;
+        let is_alone = results.len() == 1;
+        for (line, document) in results {
+            names.push(Name { file: file.clone(), line: (!is_alone).then_some(line) });
+            documents.push(document);
+        }
+    }
     match <[Document; 1]>::try_from(documents) {
         Ok([Document::Comparison(_) | Document::Sweep(_)]) if has_hdr => {
             return Err(ShowError::NoRunForHdr(files[0].clone()).into());
@@ -49,40 +57,53 @@ pub(crate) fn execute(files: &[PathBuf], request: DeliveryRequest<'_>) -> anyhow
         Err(several) => {
             let format = delivery.format();
             let write = format.write_several.ok_or(ShowError::SeveralFormatted(format.name))?;
-            let reports = side_by_side(files, several)?;
+            let reports = side_by_side(&names, several)?;
             delivery.deliver_text(|screen, out| write(&reports, screen, out))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The reports in these files, each with a name for its column.
-fn side_by_side(files: &[PathBuf], several: Vec<Document>) -> Result<Vec<(String, Report)>, ShowError> {
-    let report = |(file, document): (&PathBuf, _)| match document {
+/// The place of a result.
+#[derive(Clone, Debug)]
+struct Name {
+    file: PathBuf,
+    /// Its first line, if the file holds several results.
+    line: Option<u64>,
+}
+
+/// The reports at these places, each with a name for its column.
+fn side_by_side(places: &[Name], several: Vec<Document>) -> Result<Vec<(String, Report)>, ShowError> {
+    let report = |(place, document): (&Name, _)| match document {
         Document::Run(report) => Ok(*report),
-        Document::Comparison(_) => Err(ShowError::ComparisonAmongOthers(file.clone())),
-        Document::Sweep(_) => Err(ShowError::SweepAmongOthers(file.clone())),
+        Document::Comparison(_) => Err(ShowError::ComparisonAmongOthers(place.file.clone())),
+        Document::Sweep(_) => Err(ShowError::SweepAmongOthers(place.file.clone())),
     };
-    let reports = files.iter().zip(several).map(report).collect::<Result<Vec<_>, _>>()?;
-    Ok(names(files, &reports).into_iter().zip(reports).collect())
+    let reports = places.iter().zip(several).map(report).collect::<Result<Vec<_>, _>>()?;
+    Ok(names(places, &reports).into_iter().zip(reports).collect())
 }
 
 /// Names that differ: the modes of the servers if they are known, else the names of the files, else their paths.
-fn names(files: &[PathBuf], reports: &[Report]) -> Vec<String> {
-    let path = |file: &PathBuf| file.display().to_string();
-    let stem = |file: &PathBuf| {
-        file.file_stem().map_or_else(|| path(file), |stem| stem.to_string_lossy().into_owned())
+fn names(places: &[Name], reports: &[Report]) -> Vec<String> {
+    let with_line = |name: String, place: &Name| match place.line {
+        Some(line) => format!("{name}:{line}"),
+        None => name,
     };
-    let mode = |(file, report): (_, &Report)| {
+    let path = |place: &Name| with_line(place.file.display().to_string(), place);
+    let stem = |place: &Name| match place.file.file_stem() {
+        Some(stem) => with_line(stem.to_string_lossy().into_owned(), place),
+        None => path(place),
+    };
+    let mode = |(place, report): (_, &Report)| {
         let mode = report.server.as_ref().and_then(|server| server.mode.clone());
-        mode.unwrap_or_else(|| stem(file))
+        mode.unwrap_or_else(|| stem(place))
     };
-    let by_mode: Vec<_> = files.iter().zip(reports).map(mode).collect();
-    let by_stem: Vec<_> = files.iter().map(stem).collect();
+    let by_mode: Vec<_> = places.iter().zip(reports).map(mode).collect();
+    let by_stem: Vec<_> = places.iter().map(stem).collect();
     [by_mode, by_stem]
         .into_iter()
         .find(|names| all_differ(names))
-        .unwrap_or_else(|| files.iter().map(path).collect())
+        .unwrap_or_else(|| places.iter().map(path).collect())
 }
 
 fn all_differ(names: &[String]) -> bool {
@@ -108,8 +129,8 @@ mod tests {
             ([("before.json", Some("pool")), ("after.json", Some("pool"))], ["before", "after"]),
             ([("x/a.json", None), ("y/a.json", None)], ["x/a.json", "y/a.json"]),
         ] {
-            let files = results.map(|(file, _)| PathBuf::from(file));
-            assert_eq!(names(&files, &results.map(|(_, mode)| report(mode))), expected);
+            let places = results.map(|(file, _)| Name { file: PathBuf::from(file), line: None });
+            assert_eq!(names(&places, &results.map(|(_, mode)| report(mode))), expected);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         words::{status_word, time_or_failed},
     },
     result::{
-        Document, Report, Requests, Status, Verdict,
+        Document, Merged, Report, Requests, Status, Verdict,
         comparison::{Comparison, Subject, SubjectStatus, against::Outcome},
         conclusion::against::claim,
         sweep::{Sweep, SweepSubject, level},
@@ -34,12 +34,13 @@ fn of_run(report: &Report) -> String {
     let missed: Vec<_> = report.slo.iter().filter(|slo| !slo.met).map(|slo| slo.slo.as_str()).collect();
     let missed = if missed.is_empty() { String::new() } else { format!("; missed: {}", missed.join(", ")) };
     format!(
-        "{}{}: {}/s{offered}, response p50 {}, p99 {}, max {}; {}{missed}",
+        "{}{}{}: {}/s{offered}, response p50 {}, p99 {}, max {}; {}{missed}",
         verdict(&report.verdict),
         match &report.aborted {
             Some(_) => " (ended by --abort-on)",
             None => interrupted(report.interrupted),
         },
+        if report.merged.as_ref().is_some_and(Merged::is_partial) { ", partial" } else { "" },
         rate(report.rate.achieved_per_s),
         time("p50", response.p50),
         time("p99", response.p99),

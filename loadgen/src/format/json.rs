@@ -2,13 +2,16 @@
 
 use std::io;
 
-use serde::Deserialize;
+use common::human::bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
 use crate::result::{Document, SCHEMA, comparison::Kind};
 
 /// The name that `--format` takes.
 pub(crate) const NAME: &str = "json";
+/// The name that `--format` takes for a result on one line.
+pub(crate) const LINE_NAME: &str = "jsonl";
 
 /// Why a text is not a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,9 @@ pub(crate) enum ReadError {
     /// The text is JSON of another program.
     #[error("it is JSON, but not a result of loadgen such as 'loadgen run --format json -o FILE' writes one")]
     NoResult,
+    /// The text is longer than this number of bytes.
+    #[error("it is larger than {}, the limit of one result: use a longer --interval", bytes(*.0))]
+    TooLarge(u64),
     /// The result has another version of the contract.
     #[error("it has schema {0}; this program reads schema {SCHEMA}")]
     Schema(u64),
@@ -46,6 +52,12 @@ struct Head {
 /// Prints a result as one JSON object.
 pub(crate) fn write(document: &Document, out: &mut dyn io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, document)?;
+    out.write_all(b"\n")
+}
+
+/// Prints a result, or the result of a run, as one line.
+pub(crate) fn write_line(result: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, result)?;
     out.write_all(b"\n")
 }
 

@@ -61,9 +61,10 @@ struct Finding {
     advice: &'static str,
 }
 
-/// Every rule, in the order in which their reasons are printed: wrong replies, clients without service, a load that was
+/// Every rule, in the order in which their reasons are printed: missing results, wrong replies, clients without service, a load that was
 /// not reached, disturbances.
 static RULES: &[Rule] = &[
+    Rule::barring("missing_parts", start::missing_parts),
     Rule::barring("mismatch", replies::mismatch).decisive(replies::has_no_expected_reply),
     Rule::barring("unexpected", replies::unexpected).decisive(replies::has_only_unexpected_replies),
     Rule::barring("server_gone", server::gone),

@@ -53,7 +53,12 @@ def parser(description):
     several = add_table(commands, "parts", "one load from several generators beside one", rounds=3)
     add_load(several, seconds=10, size=None)
     variant(several, "--rate", type=positive, default=10_000, metavar="R", help="requests per second of all [%(default)s]")
-    several.add_argument("--parts", type=counts, default=[1, 4, 10, 100], metavar="N,N", help="numbers of generators [1,4,10,100]")
+    several.add_argument("--parts", type=positives, default=[1, 4, 10, 100], metavar="N,N", help="numbers of generators [1,4,10,100]")
+
+    merge = add_table(commands, "merge", "time and memory of 'loadgen merge' for many large results", rounds=1)
+    merge.set_defaults(peers="none")
+    merge.add_argument("--seconds", type=positive, default=3_600, metavar="N", help="length of each part [%(default)s]")
+    merge.add_argument("--parts", type=positives, default=[10, 100], metavar="A,B", help="numbers of parts [10,100]")
 
     timestamps = add_table(commands, "timestamps", "the cost of loadgen's --kernel-timestamps", rounds=7)
     add_load(timestamps, seconds=3)
@@ -165,8 +170,8 @@ def names(text):
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def counts(text):
-    return [positive(count) for count in names(text)]
+def positives(text):
+    return [positive(number) for number in names(text)]
 
 
 def positive(text):

@@ -213,6 +213,13 @@ SERIES = [
         "--rounds 3 --seconds 3",
     ),
     Entry(
+        "merge",
+        "Time and memory of a merge",
+        "loadgen merge adds results one at a time, so its memory hardly grows with the number of parts.",
+        "merge",
+        "--seconds 300",
+    ),
+    Entry(
         "lag",
         "The schedule lag",
         "In an open loop, loadgen sends nearly every request within 0.1 ms after it is due.",

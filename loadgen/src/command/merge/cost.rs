@@ -2,7 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::{Part, least, most, sum};
+use super::{
+    Part,
+    fields::{least, most, sum},
+};
 use crate::{
     engine::pauses::KEPT_MAX,
     result::{Environment, Generator, Network, Pause, Pauses, Report, Server, tally::per},
@@ -11,10 +14,15 @@ use crate::{
 /// The machine of the first generator. A note says if others differ. The clocks are those of the merged runs.
 pub(super) fn environment(parts: &[Part]) -> Environment {
     let first = &parts[0].report.environment;
-    let divided_alike = parts.iter().all(|part| part.report.environment.division == first.division);
-    let clock = first.clock.filter(|_| parts.len() == 1);
+    let alike = |is: fn(&Environment, &Environment) -> bool| {
+        parts.iter().all(|part| is(&part.report.environment, first))
+    };
+    let divided_alike = alike(|one, other| one.division == other.division);
+    // The clock of each part is in `merged.parts`.
+    let on_one_machine = alike(|one, other| one.boot_id == other.boot_id);
     Environment {
-        clock,
+        boot_id: first.boot_id.clone().filter(|_| on_one_machine),
+        clock: first.clock.filter(|_| on_one_machine),
         division: first.division.clone().filter(|_| divided_alike),
         open_files_limit: least(parts, |report| Some(report.environment.open_files_limit))
             .unwrap_or(first.open_files_limit),
@@ -22,9 +30,9 @@ pub(super) fn environment(parts: &[Part]) -> Environment {
     }
 }
 
-/// The environment without the settings of the process and the state of the moment.
+/// The environment without the settings of the process and the state of the machine.
 pub(super) fn machine(environment: &Environment) -> Environment {
-    Environment { division: None, open_files_limit: 0, clock: None, ..environment.clone() }
+    Environment { division: None, open_files_limit: 0, boot_id: None, clock: None, ..environment.clone() }
 }
 
 /// CPU time is added. Of the values that judge a generator, the worst counts.

@@ -1,5 +1,7 @@
 //! Why results cannot be merged.
 
+use common::human::plural;
+
 /// Why results cannot be merged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MergeError {
@@ -31,7 +33,8 @@ pub(crate) enum MergeError {
     /// Plans of different loads.
     #[error(
         "these are not parts of one load: {first} has {one}, {second} has {other}; generators of one load may \
-         differ only in their targets, --connections, --threads, --rate, --requests, --connect-rate, --source and --seed"
+         differ only in their targets, --connections, --threads, --rate, --requests, --connect-rate, --source, --seed and \
+         the number of their --part"
     )]
     PlansDiffer {
         /// The first file.
@@ -50,6 +53,27 @@ pub(crate) enum MergeError {
         what: String,
         /// The files to give instead.
         advice: &'static str,
+    },
+    /// The parts belong to another number of parts than the user expects.
+    #[error(
+        "--expect-parts {expected} does not fit these results: they are parts of {of}; give --expect-parts {of}"
+    )]
+    OtherNumber {
+        /// The number that the user expects.
+        expected: u32,
+        /// The number in the results.
+        of: u32,
+    },
+    /// More results than parts.
+    #[error(
+        "there are {generators} results, but the load has {parts}: leave out the results that do not belong to it",
+        parts = plural(u64::from(*.expected), "part")
+    )]
+    TooMany {
+        /// The number of results.
+        generators: usize,
+        /// The number of parts.
+        expected: u32,
     },
     /// A merged result that does not name its runs.
     #[error(

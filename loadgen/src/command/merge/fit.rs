@@ -3,12 +3,18 @@
 
 use std::time::Duration;
 
-use common::{human::plural, units::format_duration};
+use common::{
+    human::{plural, rate},
+    units::format_duration,
+};
 
-use super::{MergeError, Part, least, most};
+use super::{
+    MergeError, Part,
+    fields::{least, most},
+};
 use crate::{
     load::schedule::Arrival,
-    result::{Loop, PlanSummary, StagePlan},
+    result::{Loop, PartShare, PlanSummary, StagePlan},
 };
 
 /// The share by which windows of one load may differ in length.
@@ -88,42 +94,47 @@ pub(crate) fn differences(plans: [&PlanSummary; 2]) -> Vec<[String; 2]> {
     differences
 }
 
-/// Checks that these are results of one load.
-pub(super) fn check(parts: &[Part]) -> Result<(), MergeError> {
-    for part in parts {
-        if part.report.window_started_at_unix_us == 0 {
-            let what = "window_started_at_unix_us";
-            return Err(MergeError::Older { name: part.name.clone(), what });
-        }
-        check_plans(&parts[0], part)?;
+/// A further property of the parts of a sum: the whole of which they are shares.
+static WHOLE: Property = |plan| match &plan.part {
+    None => "no --part".to_owned(),
+    Some(PartShare { of, connections, rate_per_s, requests, .. }) => {
+        let rate = rate_per_s.map(|per_s| format!(", {} requests per second", rate(per_s)));
+        let requests = requests.map(|requests| format!(", {}", plural(requests, "request")));
+        format!(
+            "a --part of {of} with {} in the whole{}{}",
+            plural(*connections, "client"),
+            rate.unwrap_or_default(),
+            requests.unwrap_or_default()
+        )
     }
-    Ok(())
-}
+};
 
-fn check_plans(first: &Part, second: &Part) -> Result<(), MergeError> {
-    let plans = [&first.report.plan, &second.report.plan];
-    let interval = Some(plans.map(INTERVAL)).filter(|[one, other]| one != other);
-    match differences(plans).into_iter().next().or(interval) {
+/// Checks that a result is a part of the same load as the first one.
+pub(super) fn check(first: &Part, part: &Part) -> Result<(), MergeError> {
+    if part.report.window_started_at_unix_us == 0 {
+        let what = "window_started_at_unix_us";
+        return Err(MergeError::Older { name: part.name.clone(), what });
+    }
+    let plans = [&first.report.plan, &part.report.plan];
+    let further = [INTERVAL, WHOLE].into_iter().map(|property| plans.map(property));
+    let further = further.filter(|[one, other]| one != other);
+    match differences(plans).into_iter().chain(further).next() {
         None => Ok(()),
-        Some([one, other]) => Err(MergeError::PlansDiffer {
-            first: first.name.clone(),
-            one,
-            second: second.name.clone(),
-            other,
-        }),
+        Some([one, other]) => {
+            Err(MergeError::PlansDiffer { first: first.name.clone(), one, second: part.name.clone(), other })
+        }
     }
 }
 
-/// The merged plan. The common properties are those of the first plan.
-pub(super) fn plan(parts: &[Part]) -> PlanSummary {
+/// The merged plan. The common properties are those of the first plan. A partial result is still a share of the whole, so that
+/// the missing parts can be added to it.
+pub(super) fn plan(parts: &[Part], is_partial: bool) -> PlanSummary {
     let plans = || parts.iter().map(|part| &part.report.plan);
     let first = &parts[0].report.plan;
     PlanSummary {
         targets: united(plans().flat_map(|plan| plan.targets.iter())),
         sources: united(plans().flat_map(|plan| plan.sources.iter())),
         connections: plans().fold(0, |sum, plan| sum.saturating_add(plan.connections)),
-        // The parts make the whole.
-        part: None,
         threads: plans().fold(0, |sum, plan| sum.saturating_add(plan.threads)),
         rate_per_s: plans().map(|plan| plan.rate_per_s).sum(),
         stages: summed_stages(parts),
@@ -136,6 +147,7 @@ pub(super) fn plan(parts: &[Part]) -> PlanSummary {
             .filter(|at_ms| plans().all(|plan| plan.start_at_unix_ms == Some(*at_ms))),
         slo: united(plans().flat_map(|plan| plan.slo.iter())),
         abort_on: united(plans().flat_map(|plan| plan.abort_on.iter())),
+        part: first.part.clone().filter(|_| is_partial),
         ..first.clone()
     }
 }

@@ -1,5 +1,7 @@
 //! The runs that results hold, at every depth. Each run may count only once.
 
+use std::collections::BTreeMap;
+
 use super::{MergeError, Part};
 use crate::result::{MergedPart, Report};
 
@@ -13,10 +15,23 @@ pub(super) fn runs(parts: &[Part]) -> Result<Vec<MergedPart>, MergeError> {
         return Err(MergeError::UnknownRuns(part.name.clone()));
     }
     let runs: Vec<_> = parts.iter().map(runs_of).collect();
-    match twice(parts, &runs) {
-        Some(error) => Err(error),
-        None => Ok(runs.concat()),
+    if let Some(error) = twice(parts, &runs) {
+        return Err(error);
     }
+    let runs = runs.concat();
+    match same_number(&runs) {
+        Some(error) => Err(error),
+        None => Ok(runs),
+    }
+}
+
+/// An error if two runs are the same part of the load. One of them is a repetition.
+fn same_number(runs: &[MergedPart]) -> Option<MergeError> {
+    let mut known = BTreeMap::new();
+    let twins = runs.iter().find_map(|run| Some((known.insert(run.part?, run)?, run)))?;
+    let (MergedPart { name: one, part, .. }, MergedPart { name: other, .. }) = twins;
+    let what = format!("{one} and {other} are both part {}", part.unwrap_or_default());
+    Some(MergeError::Twice { what, advice: "leave out the one that does not belong to this load" })
 }
 
 /// The identity of a run. It is computed from measured values, so that results of older versions have it too: no two runs
@@ -35,10 +50,11 @@ fn runs_of(part: &Part) -> Vec<MergedPart> {
     match &part.report.merged {
         Some(merged) => merged.parts.clone(),
         None => vec![MergedPart {
-            id: of_run(&part.report),
+            id: part.id.clone(),
             name: part.name.clone(),
             seed: part.report.plan.seed,
             command: part.report.command.clone(),
+            part: part.report.plan.part.as_ref().map(|part| part.number),
             boot_id: part.report.environment.boot_id.clone(),
             clock: part.report.environment.clock,
         }],

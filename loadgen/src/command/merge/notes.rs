@@ -11,6 +11,9 @@ use crate::{
 /// The share by which the rates and window lengths of generators may differ without a note.
 const SHARE_MAX: f64 = 0.05;
 
+/// The maximum of names in front of a note.
+const NAMES_MAX: usize = 4;
+
 /// The notes of the parts, each once, and those of the merged result.
 pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     let mut notes = of_parts(parts);
@@ -45,10 +48,10 @@ pub(super) fn notes(parts: &[Part], course: &Course) -> Vec<String> {
     notes
 }
 
-/// The notes of the parts, each with the names of its parts.
+/// The notes of the parts, each with the names of its parts, or with their number if they are many.
 fn of_parts(parts: &[Part]) -> Vec<String> {
     let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Part { name, report } in parts {
+    for Part { name, report, .. } in parts {
         // The objectives are held against the whole now.
         for note in report.notes.iter().filter(|note| *note != SLO_OF_WHOLE) {
             match known.iter_mut().find(|(text, _)| text == note) {
@@ -57,7 +60,12 @@ fn of_parts(parts: &[Part]) -> Vec<String> {
             }
         }
     }
-    known.into_iter().map(|(note, names)| format!("{}: {note}", names.join(", "))).collect()
+    let names = |names: &[&str]| match names.len() {
+        ..=NAMES_MAX => names.join(", "),
+        all if all == parts.len() => format!("all {all} results"),
+        many => format!("{} and {} others", names[..NAMES_MAX].join(", "), many - NAMES_MAX),
+    };
+    known.into_iter().map(|(note, of)| format!("{}: {note}", names(&of))).collect()
 }
 
 fn aligned(parts: &[Part], course: &Course) -> Option<String> {
@@ -79,18 +87,15 @@ fn lengths(parts: &[Part]) -> Option<String> {
     })
 }
 
-/// Poisson generators with the same seed send at the same times, unless they are different parts of one load.
+/// Poisson generators with the same seed send at the same times. Shares of one load have different clients of the same seed.
 fn same_seed(parts: &[Part]) -> Option<String> {
-    let is_poisson = |part: &&Part| part.report.plan.arrival == Some(Arrival::Poisson);
+    let is_poisson = |part: &&Part| {
+        let plan = &part.report.plan;
+        plan.arrival == Some(Arrival::Poisson) && plan.part.is_none()
+    };
     let mut seeds: Vec<_> = parts.iter().filter(is_poisson).collect();
     seeds.sort_by_key(|part| part.report.plan.seed);
-    let number = |part: &Part| part.report.plan.part.as_ref().map(|part| part.number);
-    let are_twins = |pair: &&[&Part]| {
-        let [one, other] = [pair[0], pair[1]];
-        let are_parts = number(one).is_some() && number(other).is_some() && number(one) != number(other);
-        one.report.plan.seed == other.report.plan.seed && !are_parts
-    };
-    let twins = seeds.windows(2).find(are_twins)?;
+    let twins = seeds.windows(2).find(|pair| pair[0].report.plan.seed == pair[1].report.plan.seed)?;
     Some(format!(
         "{} and {} have the same --seed, so their Poisson arrivals are identical and not independent: use a different \
          seed for each generator",

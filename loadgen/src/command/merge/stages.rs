@@ -2,23 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{MergeError, Part, add};
-use crate::{
-    engine::latency,
-    result::{
-        Kind, Outcomes, Stage,
-        summary::{self, Unanswered},
-    },
+use super::{MergeError, Part, counts::Counts, distributions::Distributions};
+use crate::result::{
+    Kind, Outcomes, Stage,
+    summary::{self, Unanswered},
 };
 
 /// The stages that some generator has begun.
-pub(super) fn stages(parts: &[Part]) -> Result<Vec<Stage>, MergeError> {
+pub(super) fn stages(parts: &[Part], times: &Distributions) -> Vec<Stage> {
     let count = parts.iter().map(|part| part.report.stages.len()).max().unwrap_or(0);
-    (0..count).map(|index| stage(parts, index)).collect()
+    (0..count).map(|index| stage(parts, index, times.stage(index))).collect()
 }
 
-/// The kinds of requests.
-pub(super) fn kinds(parts: &[Part]) -> Result<Vec<Kind>, MergeError> {
+/// Checks that a part has the same kinds of requests as the first one.
+pub(super) fn check_kinds(first: &Part, second: &Part) -> Result<(), MergeError> {
     let names = |part: &Part| match part.report.kinds.as_slice() {
         [] => "one kind of request".to_owned(),
         kinds => {
@@ -26,61 +23,56 @@ pub(super) fn kinds(parts: &[Part]) -> Result<Vec<Kind>, MergeError> {
             format!("the kinds {}", names.join(", "))
         }
     };
-    if let Some(other) = parts.iter().skip(1).find(|part| names(part) != names(&parts[0])) {
-        return Err(MergeError::PlansDiffer {
-            first: parts[0].name.clone(),
-            one: names(&parts[0]),
-            second: other.name.clone(),
-            other: names(other),
-        });
+    let [one, other] = [first, second].map(names);
+    if one == other {
+        return Ok(());
     }
-    let count = parts.iter().map(|part| part.report.kinds.len()).max().unwrap_or(0);
-    (0..count)
-        .map(|index| {
-            let known: Vec<_> =
-                parts.iter().filter_map(|part| Some((part, part.report.kinds.get(index)?))).collect();
-            let (_, first) = known[0];
-            let outcomes = known.iter().map(|(part, kind)| (*part, &kind.outcomes)).collect::<Vec<_>>();
-            Ok(Kind { kind: first.kind.clone(), outcomes: sum(&outcomes, "kinds")? })
-        })
-        .collect()
+    Err(MergeError::PlansDiffer { first: first.name.clone(), one, second: second.name.clone(), other })
 }
 
-fn stage(parts: &[Part], index: usize) -> Result<Stage, MergeError> {
-    let known = || parts.iter().filter_map(|part| Some((part, part.report.stages.get(index)?)));
-    let (_, first) = known().next().unwrap_or_else(|| unreachable!("the longest list has every stage"));
-    let outcomes = known().map(|(part, stage)| (part, &stage.outcomes)).collect::<Vec<_>>();
-    Ok(Stage {
-        length_s: known().map(|(_, stage)| stage.length_s).fold(0.0, f64::max),
-        offered_per_s: known().map(|(_, stage)| stage.offered_per_s).sum(),
-        outcomes: sum(&outcomes, "stages")?,
-        ..first.clone()
-    })
-}
-
-/// The sum of the outcomes of the same requests in all parts.
-fn sum(parts: &[(&Part, &Outcomes)], what: &'static str) -> Result<Outcomes, MergeError> {
-    let sum = |of: fn(&Outcomes) -> u64| {
-        parts.iter().fold(0, |sum: u64, (_, outcomes)| sum.saturating_add(of(outcomes)))
+/// The kinds of requests.
+pub(super) fn kinds(parts: &[Part], times: &Distributions) -> Vec<Kind> {
+    let kind = |(index, first): (usize, &Kind)| {
+        let outcomes: Vec<_> =
+            parts.iter().filter_map(|part| Some(&part.report.kinds.get(index)?.outcomes)).collect();
+        Kind { kind: first.kind.clone(), outcomes: sum(&outcomes, times.kind(index)) }
     };
-    let mut times = latency::Latency::default().histogram().clone();
+    parts[0].report.kinds.iter().enumerate().map(kind).collect()
+}
+
+fn stage(parts: &[Part], index: usize, times: &Counts) -> Stage {
+    let known = || parts.iter().filter_map(|part| part.report.stages.get(index));
+    let first = known().next().unwrap_or_else(|| unreachable!("the longest list has every stage"));
+    let outcomes: Vec<_> = known().map(|stage| &stage.outcomes).collect();
+    Stage {
+        length_s: known().map(|stage| stage.length_s).fold(0.0, f64::max),
+        offered_per_s: known().map(|stage| stage.offered_per_s).sum(),
+        outcomes: sum(&outcomes, times),
+        ..first.clone()
+    }
+}
+
+/// The sum of the outcomes of the same requests in all parts. Their times are already summed.
+fn sum(parts: &[&Outcomes], times: &Counts) -> Outcomes {
+    let sum = |of: fn(&Outcomes) -> u64| {
+        parts.iter().fold(0, |sum: u64, outcomes| sum.saturating_add(of(outcomes)))
+    };
     let (mut unanswered, mut errors) = (Unanswered::default(), BTreeMap::new());
-    for (part, outcomes) in parts {
-        add(&mut times, &outcomes.response_ns.hdr, &part.name, what)?;
+    for outcomes in parts {
         unanswered = unanswered.and(Unanswered::of_outcomes(outcomes));
         for (kind, count) in &outcomes.errors {
             let known: &mut u64 = errors.entry(kind.clone()).or_default();
             *known = known.saturating_add(*count);
         }
     }
-    Ok(Outcomes {
-        achieved_per_s: parts.iter().map(|(_, outcomes)| outcomes.achieved_per_s).sum(),
+    Outcomes {
+        achieved_per_s: parts.iter().map(|outcomes| outcomes.achieved_per_s).sum(),
         due: sum(|outcomes| outcomes.due),
         completed: sum(|outcomes| outcomes.completed),
         failed: sum(|outcomes| outcomes.failed),
         unsent: sum(|outcomes| outcomes.unsent),
         cut_off: sum(|outcomes| outcomes.cut_off),
         errors,
-        response_ns: summary::distribution(&times, unanswered),
-    })
+        response_ns: summary::distribution(&times.histogram(), unanswered),
+    }
 }

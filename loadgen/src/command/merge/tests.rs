@@ -1,9 +1,40 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
+    engine::latency,
+    engine::wall_clock::ClockQuality,
     load::schedule::Arrival,
     protocol::exchange::Mismatch,
-    result::{Calibration, Interval, Loop, MergedPart, Network, Outcomes, Stage, StagePlan, tests::example},
+    result::{
+        Calibration, Fairness, Interval, Latency, Loop, MergedPart, Network, Outcomes, PartShare, Stage,
+        StagePlan, Status, fairness,
+        summary::{self, Unanswered},
+        tests::example,
+    },
 };
+
+/// A result, and its name.
+#[derive(Clone, Debug)]
+struct Part {
+    name: String,
+    report: Report,
+}
+
+/// The sum of these results.
+fn merge(parts: &[Part]) -> Result<Report, MergeError> {
+    merge_expecting(parts, &Expectations::default())
+}
+
+fn merge_expecting(parts: &[Part], expectations: &Expectations) -> Result<Report, MergeError> {
+    let mut sum = Sum::default();
+    for Part { name, report } in parts {
+        sum.add(name.clone(), report.clone())?;
+    }
+    sum.finish(expectations)
+}
 
 /// The start of the window of each generator, unless a test changes it.
 const START_US: u64 = 1_800_000_001_000_000;
@@ -397,7 +428,8 @@ fn impossible_numbers_do_not_cause_a_panic() {
         part.report.plan.think_s = Some(f64::MAX);
         part.report.intervals[0].t_s = extreme;
         let parts = vec![MergedPart { id: extreme.to_string(), ..MergedPart::default() }];
-        part.report.merged = Some(Merged { generators: usize::MAX, start_skew_ns: u64::MAX, parts });
+        part.report.merged =
+            Some(Merged { generators: usize::MAX, start_skew_ns: u64::MAX, parts, ..Merged::default() });
         part.report.generator.cpu_s = extreme;
     }
     let sum = merge(&parts).unwrap();
@@ -543,4 +575,216 @@ fn the_same_stages_are_added_and_different_ones_are_refused() {
     with_stages(&mut parts[1].report, "0..2k/3s", 1_000);
     let error = merge(&parts).unwrap_err().to_string();
     assert!(error.contains("--stages 0..2k/2s") && error.contains("--stages 0..2k/3s"), "{error}");
+}
+
+/// The share of a load of four parts.
+fn share(number: u32) -> PartShare {
+    PartShare { number, of: 4, connections: 10, rate_per_s: Some(160.0), requests: None }
+}
+
+/// These parts of a load of four.
+fn shares(numbers: &[u32]) -> Vec<Part> {
+    let part = |number: &u32| {
+        let mut part = part(&format!("{number}.json"), &[u64::from(*number) + 1], &[3, 3]);
+        part.report.plan.part = Some(share(*number));
+        part.report.plan.seed = 1;
+        part.report.environment.boot_id = Some(format!("boot of {number}"));
+        part.report.environment.clock = Some(ClockQuality { synchronised: true, max_error_ns: Some(5) });
+        part
+    };
+    numbers.iter().map(part).collect()
+}
+
+fn codes(report: &Report) -> Vec<&str> {
+    report.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect()
+}
+
+#[test]
+fn all_parts_of_a_load_are_the_whole_and_stand_in_the_order_of_their_numbers() {
+    let sum = merge(&shares(&[2, 0, 3, 1])).unwrap();
+    let merged = sum.merged.as_ref().unwrap();
+    assert_eq!((merged.expected, merged.missing.as_slice(), &sum.plan.part), (Some(4), &[][..], &None));
+    let parts: Vec<_> = merged.parts.iter().map(|part| part.part).collect();
+    assert_eq!(parts, [Some(0), Some(1), Some(2), Some(3)]);
+    let clock = Some(ClockQuality { synchronised: true, max_error_ns: Some(5) });
+    assert_eq!((merged.parts[3].boot_id.as_deref(), merged.parts[3].clock), (Some("boot of 3"), clock));
+    assert_eq!((&sum.environment.boot_id, sum.environment.clock), (&None, None));
+    assert!(!codes(&sum).contains(&"missing_parts"));
+    assert!(!is_noted(&sum, "--seed") && !is_noted(&sum, "another machine"), "{:?}", sum.notes);
+}
+
+#[test]
+fn missing_parts_make_the_verdict_invalid_and_can_be_added_later() {
+    let sum = merge(&shares(&[3, 1])).unwrap();
+    assert_eq!((sum.verdict.status, codes(&sum)[0]), (Status::Invalid, "missing_parts"));
+    let merged = sum.merged.as_ref().unwrap();
+    assert_eq!((merged.expected, merged.missing.as_slice()), (Some(4), &[0, 2][..]));
+    let rest = Part { name: "rest".to_owned(), report: merge(&shares(&[0, 2])).unwrap() };
+    let some = Part { name: "some".to_owned(), report: sum };
+    let in_steps = merge(&[some.clone(), rest]).unwrap();
+    let at_once = merge(&shares(&[0, 1, 2, 3])).unwrap();
+    assert_eq!(in_steps.latency_ns, at_once.latency_ns);
+    assert_eq!((&in_steps.plan.part, in_steps.merged.unwrap().expected), (&None, Some(4)));
+    let twice = merge(&[some, shares(&[1]).remove(0)]).unwrap_err();
+    assert!(matches!(twice, MergeError::Twice { .. }), "{twice}");
+}
+
+#[test]
+fn the_user_may_say_how_many_parts_there_are() {
+    let expecting = |parts: &[Part], number| {
+        merge_expecting(parts, &Expectations { parts: Some(number), ..Expectations::default() })
+    };
+    let some = expecting(&two(), 3).unwrap();
+    let merged = some.merged.as_ref().unwrap();
+    assert_eq!((merged.expected, merged.missing.as_slice()), (Some(3), &[][..]));
+    assert_eq!(codes(&some)[0], "missing_parts");
+    // The third result completes it.
+    let both = [Part { name: "ab".to_owned(), report: some }, part("c", &[5], &[5])];
+    let all = merge(&both).unwrap();
+    assert_eq!(
+        (all.merged.as_ref().unwrap().expected, codes(&all).contains(&"missing_parts")),
+        (Some(3), false)
+    );
+    assert_eq!(codes(&expecting(&two(), 2).unwrap()), codes(&merge(&two()).unwrap()));
+    assert_eq!(expecting(&two(), 1).unwrap_err(), MergeError::TooMany { generators: 2, expected: 1 });
+    let other = MergeError::OtherNumber { expected: 3, of: 4 };
+    assert_eq!(expecting(&shares(&[0, 1]), 3).unwrap_err(), other);
+}
+
+#[test]
+fn parts_of_different_loads_are_not_added() {
+    type Change = fn(&mut Report);
+    let whole = "a --part of 4 with 10 clients in the whole, 160 requests per second";
+    let changes: [(Change, &str); 4] = [
+        (|report| report.plan.part = None, "no --part"),
+        (
+            |report| report.plan.part = Some(PartShare { of: 5, ..share(1) }),
+            "a --part of 5 with 10 clients in the whole, 160 requests per second",
+        ),
+        (
+            |report| report.plan.part = Some(PartShare { rate_per_s: None, ..share(1) }),
+            "a --part of 4 with 10 clients in the whole",
+        ),
+        (
+            |report| report.plan.part = Some(PartShare { connections: 11, requests: Some(9), ..share(1) }),
+            "a --part of 4 with 11 clients in the whole, 160 requests per second, 9 requests",
+        ),
+    ];
+    for (change, other) in changes {
+        let mut parts = shares(&[0, 1]);
+        change(&mut parts[1].report);
+        let expected = MergeError::PlansDiffer {
+            first: "0.json".to_owned(),
+            one: whole.to_owned(),
+            second: "1.json".to_owned(),
+            other: other.to_owned(),
+        };
+        assert_eq!(merge(&parts).unwrap_err(), expected);
+    }
+    let mut twins = shares(&[0, 1, 1]);
+    twins[2].name = "again.json".to_owned();
+    twins[2].report.started_at_unix_ms += 1;
+    let error = merge(&twins).unwrap_err().to_string();
+    assert!(error.contains("1.json and again.json are both part 1"), "{error}");
+}
+
+#[test]
+fn further_objectives_apply_to_the_sum_once() {
+    let [mut first, second] = two();
+    first.report.plan.slo = vec!["rate>=1500".to_owned()];
+    let slo = ["rate>=1500", "p50<1ns"].map(|text| text.parse().unwrap()).to_vec();
+    let sum = merge_expecting(&[first, second], &Expectations { slo, ..Expectations::default() }).unwrap();
+    let outcomes: Vec<_> = sum.slo.iter().map(|slo| (slo.slo.as_str(), slo.met)).collect();
+    assert_eq!(outcomes, [("rate>=1500", true), ("p50<1ns", false)]);
+}
+
+#[test]
+fn notes_of_many_parts_are_counted() {
+    let mut parts: Vec<_> = (0..9).map(|number| part(&number.to_string(), &[number + 1], &[1])).collect();
+    for part in &mut parts {
+        part.report.notes = vec!["of all".to_owned()];
+    }
+    for part in &mut parts[2..8] {
+        part.report.notes.push("of some".to_owned());
+    }
+    let sum = merge(&parts).unwrap();
+    assert_eq!(sum.notes[..2], ["all 9 results: of all", "2, 3, 4, 5 and 2 others: of some"]);
+}
+
+#[test]
+fn little_is_kept_of_a_part() {
+    let mut large = part("large", &(0..5_000).map(|number| number * number).collect::<Vec<_>>(), &[1; 100]);
+    let interval = large.report.intervals[0].clone();
+    large.report.intervals =
+        (0..2_000).map(|index| Interval { t_s: f64::from(index), ..interval.clone() }).collect();
+    assert!(serde_json::to_string(&large.report).unwrap().len() > 1_000_000);
+    let mut sum = Sum::default();
+    sum.add(large.name, large.report).unwrap();
+    let kept = serde_json::to_string(&sum.parts()[0].report).unwrap();
+    assert!(kept.len() < 6_000, "{} bytes: {kept}", kept.len());
+}
+
+/// A part whose window began so much later than that of the earliest possible part, and how it was done before parts were added
+/// one at a time: all intervals at hand.
+fn intervals_at_once(parts: &[Part]) -> Vec<Interval> {
+    let origin_us = parts.iter().map(|part| part.report.window_started_at_unix_us).min().unwrap();
+    let mut grid: BTreeMap<u64, Vec<&Interval>> = BTreeMap::new();
+    for Part { report, .. } in parts {
+        let shift = ((report.window_started_at_unix_us - origin_us) as f64 / 1e6).round();
+        for interval in &report.intervals {
+            grid.entry((shift + interval.t_s.round()) as u64).or_default().push(interval);
+        }
+    }
+    let sum = |(index, parts): (u64, Vec<&Interval>)| {
+        let response = summary::sum(parts.iter().map(|interval| interval.hdr.as_str())).unwrap();
+        let unanswered = parts.iter().map(|interval| Unanswered::of_interval(interval));
+        let achieved_per_s = parts.iter().map(|interval| interval.achieved_per_s).sum();
+        let unanswered = unanswered.fold(Unanswered::default(), Unanswered::and);
+        summary::interval(index as f64, achieved_per_s, &response, unanswered)
+    };
+    grid.into_iter().map(sum).collect()
+}
+
+/// Without what names a part, or is that of the first part.
+fn without_order(report: Report) -> Report {
+    let mut report = Report { notes: Vec::new(), ..report };
+    report.plan.seed = 0;
+    if let Some(merged) = &mut report.merged {
+        merged.parts.sort_by(|one, other| one.id.cmp(&other.id));
+    }
+    report
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_sum_is_the_same_in_any_order(
+        (parts, shuffled, step_us) in prop::sample::select(vec![15_625_u64, 15_623])
+            .prop_flat_map(|step_us| {
+                let times = prop::collection::vec(1_u64..1_000_000_000, 1..40);
+                let parts = prop::collection::vec((times, 0_u64..127, 1_u64..90), 2..6);
+                (parts, Just(step_us))
+            })
+            .prop_map(|(parts, step_us)| {
+                let each = parts.into_iter().enumerate().map(|(number, (times, offset, replies))| {
+                    let mut part = part(&number.to_string(), &times, &[replies, replies + 1]);
+                    part.report.window_started_at_unix_us += offset * step_us;
+                    part
+                });
+                (each.collect::<Vec<_>>(), step_us)
+            })
+            .prop_flat_map(|(parts, step_us)| (Just(parts.clone()), Just(parts).prop_shuffle(), Just(step_us)))
+    ) {
+        let (one, other) = (merge(&parts).unwrap(), merge(&shuffled).unwrap());
+        // Each start is the first of its phase, so the grid is exact.
+        if step_us == 15_625 {
+            prop_assert_eq!(&one.intervals, &intervals_at_once(&parts));
+        }
+        let completed: u64 = one.intervals.iter().map(|interval| interval.completed).sum();
+        prop_assert_eq!(completed, 2 * one.latency_ns.successful.count);
+        let whole = summary::sum(parts.iter().map(|part| part.report.latency_ns.response.hdr.as_str())).unwrap();
+        prop_assert_eq!(&one.latency_ns.successful.hdr, &summary::serialise(&whole));
+        prop_assert_eq!(without_order(one), without_order(other));
+    }
 }

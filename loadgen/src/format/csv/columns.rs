@@ -3,7 +3,7 @@
 use crate::{
     format::words::status_name,
     result::{
-        FailedTail, Interval, Kind, Latencies, Latency, Loop, Outcomes, Report, SloOutcome, Stage,
+        FailedTail, Interval, Kind, Latencies, Latency, Loop, Merged, Outcomes, Report, SloOutcome, Stage,
         comparison::{RoundsVerdict, Subject},
         metrics::metric,
         sweep::CurvePoint,
@@ -114,6 +114,11 @@ static AFTER_TIMES: &[Named<Report>] = &[
     ("recovered_after_ns", |report| count(report.recovery?.recovered_after_ns?)),
     ("full_handshakes", |report| count(report.tls.as_ref()?.full_handshakes)),
     ("resumed_handshakes", |report| count(report.tls.as_ref()?.resumed_handshakes)),
+    ("partial", |report| Some(report.merged.as_ref().is_some_and(Merged::is_partial).to_string())),
+    ("missing_parts", |report| {
+        let numbers: Vec<_> = report.merged.as_ref()?.missing.iter().map(ToString::to_string).collect();
+        list(numbers.iter().map(String::as_str))
+    }),
 ];
 
 /// The columns that an interval has.

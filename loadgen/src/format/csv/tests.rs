@@ -5,7 +5,7 @@ use crate::{
     command::compare::against::tests::held,
     judge::verdict,
     result::{
-        SloOutcome, comparison, sweep,
+        Merged, SloOutcome, comparison, sweep,
         tests::{example, with_failures, with_intervals},
         verdicts::complete,
     },
@@ -40,6 +40,16 @@ fn a_run_has_a_row_for_each_interval_and_one_for_the_whole() {
     tail,1.5,0.0002,1,,,
     total,0,1.5,2000,999.5,3956735,valid
     ");
+}
+
+#[test]
+fn a_partial_sum_names_the_missing_parts() {
+    let mut report = with_intervals();
+    report.merged =
+        Some(Merged { generators: 2, expected: Some(4), missing: vec![0, 3], ..Merged::default() });
+    let rows = rows_of(&Document::Run(Box::new(report)));
+    let names = ["scope", "partial", "missing_parts"];
+    assert_eq!(cells(&rows, &names), ["interval,,", "interval,,", "tail,,", "total,true,0;3"]);
 }
 
 #[test]
@@ -228,6 +238,7 @@ fn the_names_of_the_columns_do_not_change() {
     steal_share retransmissions listen_overflows server_cpu_ns_per_request
     context_switches_per_request memory_bytes stage kind
     aborted_by recovered_after_ns full_handshakes resumed_handshakes
+    partial missing_parts
     ");
 }
 

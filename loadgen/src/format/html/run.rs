@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     format::words::{self, load, own_server, status_name},
-    result::{Report, Status},
+    result::{Merged, Report, Status},
 };
 
 /// The title of the page.
@@ -44,6 +44,9 @@ fn verdict(report: &Report) -> Markup {
         section class={ "verdict " (status_name(status)) } {
             h1 { (status_name(status)) }
             p.meaning { (meaning(status)) }
+            @if let Some(parts) = report.merged.as_ref().and_then(Merged::present_parts) {
+                p { "Partial: the numbers cover " (parts) "." }
+            }
             @if report.interrupted {
                 p { "Interrupted: the numbers cover the part that ran." }
             }

@@ -131,7 +131,13 @@ fn a_page_shows_all_known_values_and_omits_the_others() {
     });
     report.latency_ns.written_to_ready = Some(response.clone());
     report.latency_ns.ready_to_read = Some(response);
-    report.merged = Some(Merged { generators: 3, start_skew_ns: 2_000_000, ..Merged::default() });
+    report.merged = Some(Merged {
+        generators: 3,
+        start_skew_ns: 2_000_000,
+        expected: Some(4),
+        missing: vec![2],
+        ..Merged::default()
+    });
     let full = text(&Document::Run(Box::new(report)));
     for part in [
         "<strong>missed</strong> <code>p99&lt;1ms</code> was seen",
@@ -140,6 +146,7 @@ fn a_page_shows_all_known_values_and_omits_the_others() {
         "<th scope=\"row\">p99.9</th><td>40.0 µs</td><td>20.0 µs</td><td>50.0%</td>",
         "<th scope=\"col\">written → ready</th><th scope=\"col\">ready → read</th>",
         "3 generators; their windows began within 2.00 ms",
+        "Partial: the numbers cover 3 of 4 parts.",
     ] {
         assert!(full.contains(part) && !plain.contains(part), "{part} in {full}");
     }

@@ -54,6 +54,8 @@ fn verdicts(report: &Report) -> Vec<String> {
         true => String::new(),
         false => format!("; {}{which}", paint(BAD, "SLO MISSED")),
     };
+    let partial = if is_partial(report) { ", partial" } else { "" };
+    let interrupted = format!("{interrupted}{partial}");
     let all_missed = missed_slos(&format!(" {}", missed.join(", ")));
     let listed = |count: usize| match codes.len() - count {
         0 => format!("{status}{interrupted}: {}{all_missed}", codes.join(", ")),
@@ -74,7 +76,9 @@ fn write_verdict(report: &Report, out: &mut Page) -> io::Result<()> {
         Some(_) => ", ended early: the numbers cover the part that ran",
         None => "",
     };
-    line(out, "verdict", &format!("{status}{interrupted}"))?;
+    let present = report.merged.as_ref().and_then(Merged::present_parts);
+    let partial = present.map_or_else(String::new, |parts| format!(", partial: the numbers cover {parts}"));
+    line(out, "verdict", &format!("{status}{interrupted}{partial}"))?;
     if let Some(aborted) = &report.aborted {
         line(out, "aborted", &words::aborted(aborted))?;
     }
@@ -87,6 +91,10 @@ fn write_verdict(report: &Report, out: &mut Page) -> io::Result<()> {
         line(out, "note", note)?;
     }
     Ok(())
+}
+
+fn is_partial(report: &Report) -> bool {
+    report.merged.as_ref().is_some_and(Merged::is_partial)
 }
 
 fn write_log(report: &Report, out: &mut Page) -> io::Result<()> {

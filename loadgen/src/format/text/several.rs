@@ -15,7 +15,7 @@ use crate::{
         words::{short_or_failed, status_word},
     },
     result::{
-        Latency, Report, Status,
+        Latency, Merged, Report, Status,
         verdicts::{self, shared},
     },
 };
@@ -71,7 +71,12 @@ fn summary(reports: &[(String, Report)]) -> String {
 
 fn verdict(report: &Report) -> String {
     let status = status_word(report.verdict.status);
-    if report.interrupted { format!("{status} (interrupted)") } else { status.to_owned() }
+    let is_partial = report.merged.as_ref().is_some_and(Merged::is_partial);
+    match (report.interrupted, is_partial) {
+        (true, _) => format!("{status} (interrupted)"),
+        (false, true) => format!("{status} (partial)"),
+        (false, false) => status.to_owned(),
+    }
 }
 
 /// How many SLOs were missed. None without an SLO.

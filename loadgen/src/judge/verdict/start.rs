@@ -138,6 +138,18 @@ fn machines(parts: &[MergedPart]) -> BTreeMap<&str, (&str, Error)> {
     machines
 }
 
+pub(super) fn missing_parts(report: &Report) -> Option<Finding> {
+    let merged = report.merged.as_ref()?;
+    Some(Finding {
+        status: Status::Invalid,
+        value: merged.missing_count() as f64,
+        bound: 0.0,
+        message: merged.missing_parts()?,
+        advice: "the numbers cover only a part of the load: look in the logs of the other generators for their results, or \
+                 repeat the run",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{
@@ -153,6 +165,10 @@ mod tests {
         // 5% of a window of 2 s.
         for (start_skew_ns, found) in [(100_000_000, &[][..]), (100_000_001, &["windows_apart"])] {
             let merged = Some(Merged { generators: 2, start_skew_ns, ..Merged::default() });
+            assert_eq!(codes(|report| report.merged = merged), found);
+        }
+        for (expected, found) in [(None, &[][..]), (Some(2), &[]), (Some(3), &["missing_parts"])] {
+            let merged = Some(Merged { generators: 2, expected, ..Merged::default() });
             assert_eq!(codes(|report| report.merged = merged), found);
         }
     }

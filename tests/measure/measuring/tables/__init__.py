@@ -1,6 +1,7 @@
 """One module for each kind of table. A table is a function from the options of its command to a Measurement."""
 
-from measuring.tables import connections, cpu, generator_cpu, late_sends, networks, parts, restarts, services, stall, stopped, sweep, timestamps, truth, verdicts
+from measuring.tables import connections, cpu, generator_cpu, late_sends, merging, networks, parts, restarts, services, stall, stopped, sweep
+from measuring.tables import timestamps, truth, verdicts
 
 TABLES = {
     "cpu": cpu.cpu,
@@ -12,6 +13,7 @@ TABLES = {
     "loadgen": generator_cpu.generator_cpu,
     "lag": late_sends.late_sends,
     "parts": parts.parts,
+    "merge": merging.merging,
     "timestamps": timestamps.timestamps,
     "restarts": restarts.restarts,
     "services": services.services,

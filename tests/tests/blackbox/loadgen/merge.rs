@@ -26,6 +26,13 @@ group! {
         a_run_is_not_added_twice_to_a_sum,
         a_sum_that_is_invalid_exits_with_its_code,
         only_runs_can_be_merged,
+        results_are_read_from_logs_and_other_lines_are_counted,
+        a_result_on_one_line_is_read_like_any_other,
+        a_result_that_is_cut_off_is_an_error_unless_parts_may_be_missing,
+        missing_parts_mark_the_report_and_set_the_exit_code,
+        missing_parts_are_named_by_their_numbers,
+        an_objective_that_each_part_meets_may_be_missed_by_the_whole,
+        an_input_without_a_result_is_an_error_that_says_what_to_do,
     }
 }
 
@@ -226,6 +233,224 @@ fn only_runs_can_be_merged() {
     let args = "-c 2 -d 200ms -w 50ms --rounds 1 --modes tokio-task,thread-pool -q --format json -o";
     Loadgen::new(&["compare"]).args(args.split(' ')).args([other]).finish().expect_code(0);
     refuse(&[&run, other], &["other.json is a comparison or a sweep"]);
+}
+
+fn results_are_read_from_logs_and_other_lines_are_counted() {
+    let folder = folder();
+    let loads = ["-c 2", "-c 3", "-c 4"];
+    let paths = side_by_side(&folder, ["a.json", "b.json", "c.json"], loads, "-d 1s -w 0s -i 250ms");
+    let [a, b, c] = paths.each_ref().map(|path| fs::read_to_string(path).unwrap());
+    let line = |result: &str| serde_json::from_str::<Value>(result).unwrap().to_string();
+    // Standard error in the middle of a result, lines of a terminal, other JSON, and no end of the last line.
+    let (head, rest) = a.split_at(a.find("\n  \"plan\"").unwrap());
+    let log = format!(
+        "\u{1b}[2Jstarted\n{head}\n  \n2 s: 900 replies/s{rest}{}{{\"level\":\"info\"}}\n\n{}",
+        b.replace('\n', "\r\n"),
+        line(&c)
+    );
+    let at_once = Report::read(merge(&paths).args(["--format", "json"]).finish().expect_report());
+    let finished = Loadgen::new(&["merge", "--format", "json"]).finish_with(log.as_bytes());
+    let skipped =
+        r"3 lines of stdin were skipped, as they are not results; the first is line 1: \u{1b}[2Jstarted";
+    finished.expect_report().expect_stderr(&[skipped]);
+    let from_log = Report::read(&finished);
+    let notes = entries(&from_log, "notes");
+    assert!(notes.iter().any(|note| note.as_str() == Some(skipped)), "{notes:?}");
+    let names: Vec<_> = entries(&from_log, "merged.parts").iter().map(|part| part["name"].clone()).collect();
+    let lines = |result: &str| result.lines().count();
+    let second = 2 + lines(&a) + 2;
+    let third = second + lines(&b) + 2;
+    assert_eq!(names, ["stdin:2".to_owned(), format!("stdin:{second}"), format!("stdin:{third}")]);
+    let rest = |mut report: Report| {
+        for part in ["command", "notes", "merged"] {
+            report.0[part].take();
+        }
+        report.0
+    };
+    let at = folder.path().join("all.log").display().to_string();
+    fs::write(&at, &log).unwrap();
+    let files = Report::read(Loadgen::new(&["merge", "--format", "json", &at]).finish().expect_report());
+    let expected = rest(at_once);
+    assert_eq!([rest(from_log), rest(files)], [expected.clone(), expected]);
+    // A result of a log and one of a file.
+    let mixed = Loadgen::new(&["merge", "-", &paths[1], "--format", "json"]).finish_with(a.as_bytes());
+    assert_eq!(Report::read(mixed.expect_report()).count("merged.generators"), 2);
+}
+
+fn a_result_on_one_line_is_read_like_any_other() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (one, all) = (at("one.json"), at("all.jsonl"));
+    keep(&folder, "one.json", "-c 2 -d 500ms -w 0s");
+    let line = Loadgen::run(None, "-c 3 -d 500ms -w 0s -q --format jsonl").finish();
+    let line = &line.expect_report().stdout;
+    assert_eq!((line.lines().count(), line.ends_with('\n')), (1, true), "{line}");
+    let shown = Loadgen::new(&["show", &one, "-o", &at("one.jsonl")]).finish();
+    shown.expect_code(0);
+    let kept = fs::read_to_string(at("one.jsonl")).unwrap();
+    assert_eq!(kept.lines().count(), 1);
+    let back = Loadgen::new(&["show", &at("one.jsonl"), "--format", "json"]).finish();
+    assert_eq!(back.expect_code(0).stdout, fs::read_to_string(&one).unwrap());
+    // A file with several results is shown like several files.
+    fs::write(&all, format!("a line of a log\n{kept}{line}")).unwrap();
+    let side_by_side = Loadgen::new(&["show", &all]).finish();
+    let table = &side_by_side.expect_code(0).stdout;
+    assert!(
+        ["all:2 ", "all:3 "].iter().all(|name| table.lines().any(|row| row.starts_with(name))),
+        "{table}"
+    );
+    let again = Loadgen::new(&["show", &all, "--format", "jsonl"]).finish();
+    assert_eq!(again.expect_code(0).stdout, format!("{kept}{line}"));
+    Loadgen::new(&["show", &all, "--format", "json"]).finish().expect_code(2).expect_stderr(&["jsonl"]);
+}
+
+fn a_result_that_is_cut_off_is_an_error_unless_parts_may_be_missing() {
+    let folder = folder();
+    let [one, other] = side_by_side(&folder, ["one.json", "other.json"], ["-c 2", "-c 3"], "-d 1s -w 0s");
+    let [whole, cut] = [&one, &other].map(|path| fs::read_to_string(path).unwrap());
+    let log = format!("started\n{}\n{whole}", &cut[..cut.len() / 2]);
+    let failed = Loadgen::new(&["merge"]).finish_with(log.as_bytes());
+    failed
+        .expect_code(1)
+        .expect_stderr(&["stdin:2: the result cannot be used: it is incomplete", "--expect-parts"]);
+    assert_eq!(failed.stdout, "");
+    let partial =
+        Loadgen::new(&["merge", "--expect-parts", "2", "--format", "json"]).finish_with(log.as_bytes());
+    partial
+        .expect_code(1)
+        .expect_stderr(&["the result at stdin:2 is left out: it is incomplete", "1 of 2 parts is missing"]);
+    let report = Report::read(&partial);
+    assert_eq!((report.count("merged.generators"), report.count("merged.expected")), (1, 2));
+    assert!(report.at("notes").to_string().contains("stdin:2 is left out"), "{report:?}");
+    // A generator that died has an empty file, a file without a result, or no file.
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (empty, log, none) = (at("empty.json"), at("died.log"), at("none.json"));
+    fs::write(&empty, "").unwrap();
+    fs::write(&log, "panicked at main.rs\n").unwrap();
+    merge(&[one.clone(), empty.clone()])
+        .finish()
+        .expect_code(1)
+        .expect_stderr(&["empty.json holds no result", "it is empty"]);
+    let all = [one, empty, log, none];
+    let partial = merge(&all).args(["--expect-parts", "4"]).finish();
+    partial.expect_code(1).expect_stderr(&[
+        "empty.json holds",
+        "died.log holds",
+        "none.json holds",
+        "3 of 4 parts are missing",
+    ]);
+}
+
+fn missing_parts_mark_the_report_and_set_the_exit_code() {
+    let folder = folder();
+    let [one, other] = side_by_side(&folder, ["one.json", "other.json"], ["-c 2", "-c 3"], "-d 1s -w 0s");
+    let paths = [one, other];
+    let expecting = |parts: &str, rest: &[&str]| {
+        merge(&paths)
+            .args(["--fail-on", "never", "--expect-parts", parts])
+            .args(rest.iter().copied())
+            .finish()
+    };
+    let complete = expecting("2", &["--format", "json"]);
+    let report = Report::read(complete.expect_code(0));
+    assert!(!report.reasons().contains(&"missing_parts".to_owned()), "{report:?}");
+    // The exit code is 1 even if an SLO is missed.
+    for rest in [&[][..], &["--slo", "p50<1ns"]] {
+        let partial = expecting("3", rest);
+        let text = &partial.expect_code(1).expect_stderr(&["1 of 3 parts is missing"]).stdout;
+        for part in
+            ["INVALID, partial: the numbers cover 2 of 3 parts", "missing_parts: 1 of 3 parts is missing"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    let html = expecting("3", &["--format", "html"]);
+    assert!(html.expect_code(1).stdout.contains("Partial: the numbers cover 2 of 3 parts."), "{html}");
+    let csv = expecting("3", &["--format", "csv"]);
+    let total = csv.expect_code(1).stdout.lines().last().unwrap().to_owned();
+    assert!(total.contains(",missing_parts") && total.ends_with(",true,"), "{total}");
+    // A result too many belongs to another load.
+    expecting("1", &[]).expect_code(2).expect_stderr(&["there are 2 results, but the load has 1 part"]);
+    Loadgen::new(&["merge", &paths[0], "--expect-parts", "0"]).finish().expect_code(2);
+}
+
+fn missing_parts_are_named_by_their_numbers() {
+    let folder = folder();
+    let names = ["zero.json", "two.json", "three.json"];
+    let paths = side_by_side(&folder, names, ["-c 1", "-c 1", "-c 1"], "-d 1s -w 0s");
+    let numbered = |path: &str, number: u64, of: u64| {
+        let mut report = read(path).0;
+        report["plan"]["part"] = serde_json::json!({"number": number, "of": of, "connections": 5, "rate_per_s": null, "requests": null});
+        fs::write(path, report.to_string()).unwrap();
+    };
+    for (path, number) in paths.iter().zip([0, 2, 3]) {
+        numbered(path, number, 5);
+    }
+    let finished = merge(&paths).args(["--format", "json"]).finish();
+    let report = Report::read(finished.expect_code(4));
+    assert_eq!(report.reasons()[0], "missing_parts");
+    assert_eq!(
+        (report.at("merged.missing"), report.count("merged.expected")),
+        (&serde_json::json!([1, 4]), 5)
+    );
+    let parts: Vec<_> = entries(&report, "merged.parts").iter().map(|part| part["part"].as_u64()).collect();
+    assert_eq!(parts, [Some(0), Some(2), Some(3)]);
+    let expected = merge(&paths).args(["--expect-parts", "5"]).finish();
+    expected.expect_code(1).expect_stderr(&["2 of 5 parts are missing: 1, 4"]);
+    assert!(expected.stdout.contains("2 of 5 parts are missing: 1, 4"), "{expected}");
+    merge(&paths)
+        .args(["--expect-parts", "4"])
+        .finish()
+        .expect_code(2)
+        .expect_stderr(&["give --expect-parts 5"]);
+    numbered(&paths[1], 0, 5);
+    refuse(&[&paths[0], &paths[1]], &["zero.json and ", "two.json are both part 0"]);
+    numbered(&paths[1], 2, 6);
+    refuse(&[&paths[0], &paths[1]], &["a --part of 5", "a --part of 6"]);
+}
+
+fn an_objective_that_each_part_meets_may_be_missed_by_the_whole() {
+    let folder = folder();
+    // Clients of one generator are treated alike, and those of the other get ten times as much.
+    let loads = ["-c 2 -r 20 --slo jain>=0.9", "-c 2 -r 200 --slo jain>=0.9"];
+    let paths = side_by_side(&folder, ["one.json", "other.json"], loads, "-d 2s -w 0s");
+    for path in &paths {
+        assert_eq!(read(path).at("slo.0.met"), &Value::Bool(true), "{path}");
+    }
+    let finished = merge(&paths).args(["--fail-on", "never", "--format", "json"]).finish();
+    let report = Report::read(finished.expect_code(3));
+    assert_eq!((report.at("slo.0.slo"), report.at("slo.0.met")), (&"jain>=0.9".into(), &Value::Bool(false)));
+    // Objectives of the merge are checked besides.
+    let further = ["--fail-on", "never", "--format", "json", "--slo", "rate>=150", "--slo", "rate>=100k"];
+    let report = Report::read(merge(&paths).args(further).finish().expect_code(3));
+    let met: Vec<_> = entries(&report, "slo").iter().map(|slo| slo["met"].as_bool().unwrap()).collect();
+    assert_eq!(met, [false, true, false]);
+    Loadgen::new(&["merge", &paths[0], "--slo", "p99>5ms"])
+        .finish()
+        .expect_code(2)
+        .expect_stderr(&["p99<5ms"]);
+}
+
+fn an_input_without_a_result_is_an_error_that_says_what_to_do() {
+    let folder = folder();
+    let path = keep(&folder, "run.json", "-c 2 -d 500ms -w 0s");
+    let result = fs::read_to_string(&path).unwrap();
+    let with_prefix: String = result.lines().map(|line| format!("load.1.x@host    | {line}\n")).collect();
+    for (input, parts) in [
+        ("", &["stdin holds no result", "it is empty", "--format jsonl"][..]),
+        ("panicked\n", &["stdin holds no result", "the first is line 1: panicked"]),
+        (&with_prefix, &["prefix", "--raw", "--prefix=false"]),
+    ] {
+        let failed = Loadgen::new(&["merge"]).finish_with(input.as_bytes());
+        failed.expect_code(1).expect_stderr(parts);
+        assert_eq!(failed.stdout, "");
+        Loadgen::new(&["merge", "--expect-parts", "2"])
+            .finish_with(input.as_bytes())
+            .expect_code(1)
+            .expect_stderr(parts);
+    }
+    let terminal = Loadgen::new(&["merge"]).in_terminal(200).finish();
+    assert!(terminal.stdout.contains("standard input is a terminal: name the results"), "{terminal}");
 }
 
 /// Runs these loads at the same time against one server, and returns the paths of their results.

@@ -92,6 +92,23 @@ fn a_merged_report_names_its_generators() {
 }
 
 #[test]
+fn a_partial_report_names_the_missing_parts_beside_its_verdict() {
+    let mut report = example();
+    report.merged =
+        Some(Merged { generators: 2, expected: Some(4), missing: vec![0, 3], ..Merged::default() });
+    report.verdict = crate::judge::verdict::judge(&report);
+    let text = text(&report);
+    let first: Vec<_> = text.lines().take_while(|line| !line.starts_with("target")).collect();
+    insta::assert_snapshot!(first.join("\n"), @r"
+    verdict    INVALID, partial: the numbers cover 2 of 4 parts
+               missing_parts: 2 of 4 parts are missing: 0, 3
+               → the numbers cover only a part of the load: look in the logs of the
+               other generators for their results, or repeat the run
+    ");
+    assert!(text.ends_with("verdict    INVALID, partial: missing_parts\n"), "{text}");
+}
+
+#[test]
 fn a_wrong_reply_is_shown() {
     let mut report = example();
     report.errors.insert("mismatch".to_owned(), 1);
@@ -241,7 +258,13 @@ fn a_report_fits_every_screen() {
     verdict    valid
     ");
     let mut sum = example();
-    sum.merged = Some(Merged { generators: 3, start_skew_ns: 1_200_000, parts: Vec::new() });
+    sum.merged = Some(Merged {
+        generators: 3,
+        start_skew_ns: 1_200_000,
+        expected: Some(9),
+        missing: vec![0, 2, 3, 5, 7, 8],
+        ..Merged::default()
+    });
     for (columns, report) in (60..=130).flat_map(|columns| [(columns, example()), (columns, sum.clone())]) {
         let text = text_at(&report, columns);
         assert!(text.lines().all(|line| width(line) <= columns), "{columns}:\n{text}");
