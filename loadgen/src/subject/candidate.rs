@@ -308,11 +308,11 @@ mod tests {
         assert_eq!(command.name, "my server");
         let words = command.words_for(IpAddr::from([10, 0, 0, 2]), 80);
         assert_eq!(words, ["./serve", "two words", "-p80", "10.0.0.2:80", "a b"]);
-        let location = Location { prefix: "env A=1".parse().unwrap(), ..Location::default() };
+        let location = Location { prefix: "taskset -c 0".parse().unwrap(), ..Location::default() };
         let candidate =
             Candidate { name: String::new(), launch: Launch::Command(command), dialogue: None, location };
         let line = candidate.origin().1.unwrap();
-        assert_eq!(line, "env A=1 ./serve 'two words' -p{port} '{host}:{port}' 'a b'");
+        assert_eq!(line, "taskset -c 0 ./serve 'two words' -p{port} {host}:{port} 'a b'");
     }
 
     #[test]

@@ -38,6 +38,13 @@ SERIES = [
         "",
     ),
     Entry(
+        "networks",
+        "Networks: injected, computed and reported",
+        "What a link between loadgen and the server injects is what loadgen reports.",
+        "networks",
+        "--rounds 1",
+    ),
+    Entry(
         "stall",
         "One stall, as load generators report it",
         "A generator that sends its next request after the reply to the last one reports a stall as one slow request for "

@@ -15,6 +15,7 @@ PLACE = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DO
 SERVICE = ["generator", "version", "µs of CPU per request", "ratio", "per s", "stall: p99 ms", "stall: p99.9 ms", "stall: max ms"]
 COLUMNS = {
     **{f"services-service-{name}": SERVICE for name in ["redis", "memcached", "nginx"]},
+    "networks": ["injected, each way", "by", "figure", "computed", "reported", "min", "max"],
     "cpu": ["server", "µs of CPU per echo", "min", "max", "ratio", "per s", "p99 ms", "Jain min"],
     "churn": ["server", "µs of CPU per connection", "min", "max", "ratio", "per s", "p99 ms"],
     "stall-other-generators": ["generator", "version", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "verdict"],

@@ -12,6 +12,9 @@ use crate::{
 const DELAYED_SHARE_MAX: f64 = 0.01;
 /// How many times more replies a plateau holds than an equally wide range on either side.
 const PLATEAU_STEEPNESS: f64 = 5.0;
+/// A reply that is larger than the congestion window arrives in several round trips (RFC 5681). On a network where this many of
+/// them take as long as a delayed acknowledgement, they cannot be told from one.
+const ROUND_TRIPS: u64 = 4;
 /// The limit of retransmitted segments, as a share of the requests.
 const RETRANSMITTED_SHARE_MAX: f64 = 0.000_1;
 /// The limit for the whole network namespace, which also counts other processes.
@@ -24,6 +27,11 @@ const LOST_SHARE_MAX: f64 = 0.01;
 /// A server that writes a reply in two parts without `TCP_NODELAY` sends the second part only after the acknowledgement of
 /// the first (Nagle's algorithm, RFC 896). The client delays that acknowledgement (RFC 1122, 4.2.3.2).
 pub(super) fn delayed_ack(report: &Report) -> Option<Finding> {
+    // A connection takes one round trip to be established.
+    let round_trip_ns = report.latency_ns.connect.min.unwrap_or(0);
+    if round_trip_ns.saturating_mul(ROUND_TRIPS) >= DELAYED_ACK_NS.into_inner().0 {
+        return None;
+    }
     let delayed = report.requests.delayed_rests.max(in_plateau(report));
     let share = delayed as f64 / report.requests.completed.max(1) as f64;
     (share > DELAYED_SHARE_MAX).then(|| Finding {
@@ -184,5 +192,13 @@ mod tests {
         };
         assert_eq!(codes(rests(20)), [""; 0]);
         assert_eq!(codes(rests(21)), ["delayed_ack"]);
+        let far = |round_trip_us: u64| {
+            move |report: &mut Report| {
+                report.requests.delayed_rests = 21;
+                report.latency_ns.connect.min = Some(round_trip_us * 1_000);
+            }
+        };
+        assert_eq!(codes(far(9_400)), ["delayed_ack"]);
+        assert_eq!(codes(far(9_500)), [""; 0]);
     }
 }

@@ -97,6 +97,10 @@ fn delay_of_20_ms_each_way_is_40_ms_in_the_report() {
     for reason in ["delayed_ack", "retransmissions", "stall", "unfair", "concurrency"] {
         assert!(!report.has_reason(reason), "{}", report.at("verdict"));
     }
+    // A large reply arrives in several round trips. Its last part is as late as after a delayed acknowledgement.
+    let report = pair.load("-t 1 -c 20 -r 40 -w 0s -d 3s -s 60000");
+    report.expect_replies_verified();
+    assert!(!report.has_reason("delayed_ack"), "{}", report.at("verdict"));
 }
 
 fn jitter_spreads_the_times_as_computed() {
