@@ -22,7 +22,7 @@ REAL_SECONDS, RATE = 30, 5_000
 SECONDS_MAX = 1800
 MIB = 1 << 20
 # The cookies of the HdrHistogram format, version 2: compressed, and not.
-COMPRESSED, PLAIN = 0x1C849304, 0x1C849303
+COMPRESSED, PLAIN = 0x1C849314, 0x1C849313
 
 
 def merging(options):
