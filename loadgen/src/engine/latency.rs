@@ -7,7 +7,7 @@ pub(crate) const LATENCY_NS_MIN: u64 = 1;
 /// The longest time that a histogram holds, in nanoseconds: one hour. Longer times count as this time.
 pub(crate) const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// A histogram's precision: three significant digits, so an error of at most 0.1%.
-const SIGNIFICANT_DIGITS: u8 = 3;
+pub(crate) const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// A histogram of times in nanoseconds that drops no sample.
 #[derive(Clone, Debug)]

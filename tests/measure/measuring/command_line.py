@@ -58,7 +58,7 @@ def parser(description):
     merge = add_table(commands, "merge", "time and memory of 'loadgen merge' for many large results", rounds=1)
     merge.set_defaults(peers="none")
     merge.add_argument("--seconds", type=positive, default=3_600, metavar="N", help="length of each part [%(default)s]")
-    merge.add_argument("--parts", type=positives, default=[10, 100], metavar="A,B", help="numbers of parts [10,100]")
+    merge.add_argument("--parts", type=positives, default=[10, 100, 200], metavar="A,B", help="numbers of parts [10,100,200]")
 
     timestamps = add_table(commands, "timestamps", "the cost of loadgen's --kernel-timestamps", rounds=7)
     add_load(timestamps, seconds=3)

@@ -222,7 +222,8 @@ SERIES = [
     Entry(
         "merge",
         "Time and memory of a merge",
-        "loadgen merge adds results one at a time, so its memory hardly grows with the number of parts.",
+        "loadgen merge adds results one at a time. The memory grows with the number of different times in the sum, and hardly "
+        "with the number of parts.",
         "merge",
         "--seconds 300",
     ),

@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 
 use crate::{
-    engine::latency::{LATENCY_NS_MAX, Latency},
+    engine::latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latency, SIGNIFICANT_DIGITS},
     result::summary,
 };
 
@@ -38,9 +38,14 @@ impl Counts {
         if bucket(samples.max()) > bucket(LATENCY_NS_MAX) {
             return Err(AddError::Unusable);
         }
-        let new =
-            samples.iter_recorded().map(|step| (bucket(step.value_iterated_to()), step.count_at_value()));
-        *self = Self::of(sums(self.buckets(), new));
+        *self = match has_our_buckets(&samples) {
+            true => Self::of(sums(self.buckets(), recorded(&samples))),
+            false => {
+                let steps = samples.iter_recorded();
+                let steps = steps.map(|step| (bucket(step.value_iterated_to()), step.count_at_value()));
+                Self::of(sums(self.buckets(), steps))
+            }
+        };
         Ok(())
     }
 
@@ -76,6 +81,19 @@ impl Counts {
             Some((bucket, read(&mut rest)?))
         })
     }
+}
+
+fn has_our_buckets(samples: &Histogram<u64>) -> bool {
+    samples.low() == LATENCY_NS_MIN && samples.sigfig() == SIGNIFICANT_DIGITS
+}
+
+/// The buckets that are not empty of a histogram with the same buckets. The histogram's own iterator takes longer: it visits all
+/// buckets below the first sample, too.
+fn recorded(samples: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> {
+    let first = if samples.count_at(0) > 0 { 0 } else { bucket(samples.min_nz()) };
+    let counts =
+        (first..=bucket(samples.max())).map(|bucket| (bucket, samples.count_at(first_value(bucket))));
+    counts.filter(|(_, count)| *count > 0)
 }
 
 /// The sums of two ordered lists of buckets.
@@ -161,6 +179,12 @@ mod tests {
         let mut counts = counts(&[5]);
         assert_eq!(counts.add(""), Err(AddError::Missing));
         assert_eq!(counts.add("AAAA"), Err(AddError::Unusable));
+        // Fewer digits are wider buckets, whose samples keep their count.
+        let mut wider = Histogram::<u64>::new_with_bounds(1, 1_000_000, 1).unwrap();
+        wider.record_n(700_000, 9).unwrap();
+        let mut rough = Counts::default();
+        rough.add(&summary::serialise(&wider)).unwrap();
+        assert_eq!(rough.histogram().len(), 9);
         let mut longer = Histogram::<u64>::new(3).unwrap();
         longer.record(LATENCY_NS_MAX * 2).unwrap();
         assert_eq!(counts.add(&summary::serialise(&longer)), Err(AddError::Unusable));

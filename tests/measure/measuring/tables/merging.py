@@ -22,7 +22,7 @@ REAL_SECONDS, RATE = 30, 5_000
 SECONDS_MAX = 1800
 MIB = 1 << 20
 # The cookies of the HdrHistogram format, version 2: compressed, and not.
-COMPRESSED, PLAIN = 0x1C849304, 0x1C849303
+COMPRESSED, PLAIN = 0x1C849314, 0x1C849313
 
 
 def merging(options):
@@ -45,15 +45,14 @@ def merging(options):
                 number(sample["bytes_out"] / MIB, 1),
             ]
         )
-    fewest, most = min(samples), max(samples)
-    if most > fewest:
-        growth = max(sample["peak_kib"] for sample in samples[most]) - max(sample["peak_kib"] for sample in samples[fewest])
-        growth_of_each = f"; from {fewest} to {most} parts, the peak grows by {growth / (most - fewest):,.0f} KiB for each part"
-    else:
-        growth_of_each = ""
+    growth = ""
+    if len(samples) > 1:
+        fewer, most = sorted(samples)[-2:]
+        peaks = [max(sample["peak_kib"] for sample in samples[parts]) for parts in (fewer, most)]
+        growth = f"; from {fewer} to {most} parts, the peak grows by {(peaks[1] - peaks[0]) / (most - fewer):,.1f} KiB for each part"
     conditions = (
         f"each part: {repeats * REAL_SECONDS:,} intervals of 1 s at {RATE:,}/s, on one line; each repeats the {REAL_SECONDS} intervals of "
-        f"a real run in its own order; `loadgen merge --format jsonl` reads all from a pipe{growth_of_each}"
+        f"a real run in its own order; `loadgen merge --format jsonl` reads all from a pipe{growth}"
     )
     headers = ["parts", "MiB read", "s", "CPU s", "MiB per s", "peak MiB (RSS)", "MiB written"]
     return Measurement({str(parts): each for parts, each in samples.items()}, Table(conditions, headers, rows))
