@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod engines;
 mod generated;
 mod harness;
 mod help;
@@ -39,6 +40,7 @@ fn main() {
         generated::groups(),
         monitoring::groups(),
         services::groups(),
+        engines::groups(),
         truth::groups(),
     ];
     let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();
