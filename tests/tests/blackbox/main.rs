@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod engines;
 mod generated;
 mod harness;
 mod help;
@@ -41,6 +42,7 @@ fn main() {
         monitoring::groups(),
         services::groups(),
         networks::groups(),
+        engines::groups(),
         truth::groups(),
     ];
     let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod client;
+pub(crate) mod docker;
 pub(crate) mod exposition;
 pub(crate) mod faulty;
 pub(crate) mod load;
@@ -16,6 +17,7 @@ pub(crate) mod request_log;
 pub(crate) mod scraped_load;
 pub(crate) mod server;
 pub(crate) mod service;
+pub(crate) mod slurm;
 pub(crate) mod text;
 pub(crate) mod tls;
 pub(crate) mod wait;

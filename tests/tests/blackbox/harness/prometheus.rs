@@ -84,7 +84,7 @@ impl Prometheus {
         wait_until(&format!("{expression} is {expected}"), || self.value(expression) == Some(expected));
     }
 
-    /// The alerting rules, as the API describes them.
+    /// The rules, as the API describes them.
     #[track_caller]
     pub(crate) fn rules(&self) -> Vec<Value> {
         let data = self.get("/api/v1/rules");
