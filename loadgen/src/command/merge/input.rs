@@ -212,10 +212,11 @@ fn place(name: &str, line: u64) -> String {
 /// A note about the lines that are no result.
 fn skipped(name: &str, foreign: &Foreign) -> Option<String> {
     let (line, text) = foreign.first.as_ref()?;
-    let (lines, were) = (plural(foreign.count, "line"), common::human::were(foreign.count));
-    Some(format!(
-        "{lines} of {name} {were} skipped, as they are not results; the first is line {line}: {text}"
-    ))
+    let skipped = match foreign.count {
+        1 => format!("1 line of {name} was skipped, as it is not a result"),
+        count => format!("{} of {name} were skipped, as they are not results", plural(count, "line")),
+    };
+    Some(format!("{skipped}; the first is line {line}: {text}"))
 }
 
 /// What an input without a result holds, and what to do.

@@ -1,7 +1,6 @@
 //! The sum of results, which are added one at a time.
 //!
-//! Of each part, only its numbers are kept. Its histograms and intervals are added to those of the sum, so the memory of a merge
-//! hardly grows with the number of parts.
+//! Of each part, only its numbers are kept: a few kilobytes. Its histograms and intervals are added to those of the sum.
 
 use super::{
     MergeError, Part, cost, course, course::Grid, distributions::Distributions, fields, fit, identity,
