@@ -13,10 +13,10 @@ pub(crate) struct Merged {
     /// From the earliest start of a window to the latest.
     pub start_skew_ns: u64,
     /// The number of generators that belong to the load. None if it is unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub expected: Option<u32>,
     /// The numbers of the missing parts. Empty if no part is missing, or if the parts have no numbers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub missing: Vec<u32>,
     /// The merged runs, also those inside a merged result. Empty in older results.
     #[serde(default)]
