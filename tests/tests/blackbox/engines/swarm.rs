@@ -67,8 +67,6 @@ fn start(docker: &Docker, folder: &TempDir, stack: &str, arguments: &[&str]) -> 
     command.arg(folder.path().join(stack).with_extension("json"));
     command.env("STACK", name(stack)).env("IMAGE", docker.image()).env("PARTS", PARTS.to_string());
     command.env("LOAD", LOAD).env("LEAD", "20").env("LOADGEN", programs::loadgen());
-    // Other tests use the CPUs as well.
-    command.env("SERVER_CPUS", "0.01").env("PART_CPUS", "0.01");
     Running::start(&mut command)
 }
 
