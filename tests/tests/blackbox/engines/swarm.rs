@@ -38,14 +38,9 @@ fn a_job_of_four_tasks_makes_one_report_and_names_a_part_that_died() {
     expect_whole(&whole);
     assert_eq!(whole.at("plan.targets").as_array().map(Vec::len), Some(2), "both servers are loaded");
 
+    // Before that, Swarm's next try would be in time.
     let load = run("rest", &[]);
-    let said = load.stderr.wait_for("parts start at @");
-    let (_, start) = said.rsplit_once('@').expect("it says when");
-    let start: u64 = start.parse().expect("seconds");
-    // Only then does Swarm's next try come too late.
-    wait_until("the load has begun", || {
-        SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now.as_secs() >= start)
-    });
+    wait_for_load(&load);
     // The name of a container is that of its task: STACK_SERVICE.SLOT.TASK.
     let container = printed(&["ps", "--quiet", "--filter", &format!("name={}.2.", job("rest"))]);
     machine::works(Command::new("docker").args(["kill", container.trim()])).expect("part 2 runs");
@@ -71,15 +66,25 @@ fn start(docker: &Docker, folder: &TempDir, stack: &str, arguments: &[&str]) -> 
     command.args(arguments).args(["--format", "json", "--output"]);
     command.arg(folder.path().join(stack).with_extension("json"));
     command.env("STACK", name(stack)).env("IMAGE", docker.image()).env("PARTS", PARTS.to_string());
-    command.env("LOAD", LOAD).env("LEAD", "12").env("LOADGEN", programs::loadgen());
-    // Other tests use the CPUs as well.
-    command.env("SERVER_CPUS", "0.05").env("PART_CPUS", "0.05");
+    command.env("LOAD", LOAD).env("LEAD", "20").env("LOADGEN", programs::loadgen());
     Running::start(&mut command)
 }
 
-/// Waits for the end, in two steps: the load, and the removal of the stack.
+/// Waits until the load has begun.
+#[track_caller]
+fn wait_for_load(load: &Running) {
+    let said = load.stderr.wait_for("parts start at @");
+    let (_, start) = said.rsplit_once('@').expect("it says when");
+    let start: u64 = start.parse().expect("seconds");
+    wait_until("the load has begun", || {
+        SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now.as_secs() >= start)
+    });
+}
+
+/// Waits for the end, in steps: the start, the load, and the removal of the stack.
 #[track_caller]
 fn end(load: Running) -> Finished {
+    wait_for_load(&load);
     load.stderr.wait_for("the parts have ended");
     load.finish()
 }
