@@ -33,8 +33,10 @@ fn main() {
         harness::programs::build();
         common::limits::raise_open_files().expect("the soft limit may be raised to the hard one");
     }
-    // Tests that need the machine alone run last, so that no other test waits for them.
+    // Those of the engines take longest, and mostly wait. Tests that need the machine alone run last, so that no other test waits
+    // for them.
     let groups = [
+        engines::groups(),
         server::groups(),
         loadgen::groups(),
         help::groups(),
@@ -42,7 +44,6 @@ fn main() {
         monitoring::groups(),
         services::groups(),
         networks::groups(),
-        engines::groups(),
         truth::groups(),
     ];
     let trials = groups.into_iter().flatten().flat_map(behaviour::trials).collect();

@@ -100,7 +100,7 @@ fn a_usage_error_names_the_mistake() {
         ("sweep --factor two", "'two' is not a factor: write a number"),
         ("sweep --factor -2", "--factor -2"),
         ("show", "FILE"),
-        ("merge", "FILE"),
+        ("merge --expect-parts 0", "it must be at least 1"),
         ("talk nowhere", "no port"),
         ("talk a:1 b:2", "b:2"),
     ] {
@@ -133,19 +133,26 @@ fn a_file_without_a_result_gives_a_plain_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.json");
     let file = path.to_str().expect("its name is ASCII");
-    for (content, said) in [
-        (&b""[..], "it is empty"),
-        (b"{\"schema\": 1, \"verdict\": {", "it is incomplete"),
-        (b"verdict    valid\n", "it is not a JSON document"),
-        (b"\xff\xfe", "it is not a JSON document"),
-        (b"{\"name\": \"x\"}", "it is JSON, but not a result of loadgen"),
-        (b"{\"schema\": 2}", "it has schema 2; this program reads schema 1"),
-        (b"{\"schema\": 1}", "it lacks the field 'verdict'"),
+    // merge reads a stream of results with foreign lines between them, so it says what no line is.
+    let (broken, foreign) = (":1: the result cannot be used: ", " holds no result of loadgen: ");
+    for (content, shown, prefix, merged) in [
+        (&b""[..], "it is empty", foreign, "it is empty"),
+        (b"{\"schema\": 1, \"verdict\": {", "it is incomplete", broken, "it is incomplete"),
+        (b"verdict    valid\n", "it is not a JSON document", foreign, "its lines are not a result"),
+        (b"\xff\xfe", "it is not a JSON document", foreign, "its lines are not a result"),
+        (
+            b"{\"name\": \"x\"}",
+            "it is JSON, but not a result of loadgen",
+            foreign,
+            "its lines are not a result",
+        ),
+        (b"{\"schema\": 2}", "it has schema 2; this program reads schema 1", broken, "it has schema 2"),
+        (b"{\"schema\": 1}", "it lacks the field 'verdict'", broken, "it lacks the field 'verdict'"),
     ] {
         fs::write(&path, content).unwrap();
-        for verb in ["show", "merge"] {
+        for (verb, prefix, said) in [("show", " cannot be used: ", shown), ("merge", prefix, merged)] {
             let failed = Loadgen::new(&[verb, file]).finish();
-            failed.expect_code(1).expect_stderr(&[&format!("error: {file} cannot be used: {said}")]);
+            failed.expect_code(1).expect_stderr(&[&format!("error: {file}{prefix}{said}")]);
             assert!(!failed.stderr.contains(" column "), "{failed}");
         }
     }
