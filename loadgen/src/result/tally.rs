@@ -82,11 +82,12 @@ struct OpenInterval {
 }
 
 impl Tally {
-    /// An empty tally.
-    pub(crate) fn new(plan: &Plan, window: Window) -> Self {
+    /// An empty tally. Its histograms take megabytes, so it is made before the load begins. `clock_step_ns` is the smallest step of
+    /// the run's own clock.
+    pub(crate) fn new(plan: &Plan, clock_step_ns: u64) -> Self {
         Self {
             threads: plan.threads,
-            window,
+            window: Window::NEVER,
             window_started_at_unix_us: 0,
             late_start_ns: 0,
             interval_ns: nanoseconds(plan.measuring.interval),
@@ -101,9 +102,9 @@ impl Tally {
             longest_stall: None,
             usages: Vec::new(),
             client_retransmissions: 0,
-            clock_step_ns: 0,
-            window_ended_ns: window.start_ns,
-            ended_ns: window.start_ns,
+            clock_step_ns,
+            window_ended_ns: 0,
+            ended_ns: 0,
             pauses: Vec::new(),
             servers_gone: 0,
             last_reply_ns: 0,
@@ -147,9 +148,11 @@ impl Tally {
         self.tls.merge(ended.tls);
     }
 
-    /// Sets the wall-clock time of the window's start, and the smallest step of the run's own clock.
-    pub(crate) fn set_clocks(&mut self, at: SystemTime, clock_step_ns: u64) {
-        self.clock_step_ns = clock_step_ns;
+    /// The load begins, with this window, which starts at the wall-clock time `at`.
+    pub(crate) fn begin(&mut self, window: Window, at: SystemTime) {
+        self.window = window;
+        self.window_ended_ns = window.start_ns;
+        self.ended_ns = window.start_ns;
         let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.window_started_at_unix_us = since_1970.as_micros() as u64;
     }

@@ -122,6 +122,7 @@ impl LoadThreads {
             self.join()?;
             return Err(error);
         }
+        let mut tally = Tally::new(plan, probes::clock_step_ns(self.clock));
         let lead = LEAD + LEAD_PER_CLIENT * plan.connections();
         let beginning = match plan.timing.start_at {
             Some(at) => self.await_start(at, lead, interruption, progress),
@@ -136,8 +137,9 @@ impl LoadThreads {
         };
         let window = Window::of(plan, start_ns);
         self.control.start(LoadStart { at_ns: start_ns, window });
-        let mut tally = self.collect(plan, window, server, progress);
+        tally.begin(window, SystemTime::now() + self.clock.until(window.start_ns));
         tally.set_late_start(late_ns);
+        self.collect(plan, window, server, &mut tally, progress);
         self.join()?;
         Ok(tally)
     }
@@ -202,15 +204,15 @@ impl LoadThreads {
         Ok(beginning)
     }
 
-    /// Collects the threads' notices until the load is over.
+    /// Collects the threads' notices into the tally until the load is over.
     fn collect(
         &mut self,
         plan: &Plan,
         mut window: Window,
         server: Option<&ServerProcess>,
+        tally: &mut Tally,
         progress: &mut dyn Progress,
-    ) -> Tally {
-        let mut tally = self.tally(plan, window);
+    ) {
         let mut cost = WindowCost::default();
         let mut watch = Watch::new(&plan.measuring);
         loop {
@@ -225,11 +227,11 @@ impl LoadThreads {
                 self.control.stop(now_ns);
             }
             match self.notices.recv_timeout(self.clock.until(cost.next_ns(window)).min(TICK)) {
-                Ok(notice) => self.add(notice, &mut tally),
+                Ok(notice) => self.add(notice, tally),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let aborted = show_finished_intervals(&mut tally, &mut watch, progress);
+            let aborted = show_finished_intervals(tally, &mut watch, progress);
             // An end that has already come, or been ordered, needs no condition.
             if let Some(aborted) = aborted.filter(|_| self.clock.now_ns() < window.end_ns)
                 && self.control.stop_ns().is_none()
@@ -243,17 +245,6 @@ impl LoadThreads {
         progress.total(tally.total());
         let (before, after) = cost.at_end(server);
         tally.set_cost(before, after);
-        tally
-    }
-
-    /// An empty tally, with the wall-clock time of the window's start.
-    fn tally(&self, plan: &Plan, window: Window) -> Tally {
-        let mut tally = Tally::new(plan, window);
-        tally.set_clocks(
-            SystemTime::now() + self.clock.until(window.start_ns),
-            probes::clock_step_ns(self.clock),
-        );
-        tally
     }
 
     fn add(&mut self, notice: Notice, tally: &mut Tally) {

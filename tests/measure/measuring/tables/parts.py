@@ -16,7 +16,7 @@ from measuring.table import Table, number
 
 # How long after the start of the first generator the load begins, and the further time for each of them: they share a CPU
 # while they start.
-START_SECONDS, START_SECONDS_EACH = 2, 0.03
+START_SECONDS, START_SECONDS_EACH = 2, 0.06
 
 
 def parts(options):
