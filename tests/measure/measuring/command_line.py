@@ -53,7 +53,7 @@ def parser(description):
     several = add_table(commands, "parts", "one load from several generators beside one", rounds=3)
     add_load(several, seconds=10, size=None)
     variant(several, "--rate", type=positive, default=2_000, metavar="R", help="requests per second of all [%(default)s]")
-    several.add_argument("--parts", type=positives, default=[1, 4, 10, 100], metavar="N,N", help="numbers of generators [1,4,10,100]")
+    several.add_argument("--parts", type=positives, default=[1, 4, 20, 100], metavar="N,N", help="numbers of generators [1,4,20,100]")
 
     merge = add_table(commands, "merge", "time and memory of 'loadgen merge' for many large results", rounds=1)
     merge.set_defaults(peers="none")

@@ -228,6 +228,14 @@ SERIES = [
         "--seconds 300",
     ),
     Entry(
+        "parts",
+        "One load from several generators",
+        "Parts of a load start together and report what one generator reports, until they wait for each other's CPU; the verdict says "
+        "so.",
+        "parts --seconds 6",
+        "--rounds 1 --seconds 3",
+    ),
+    Entry(
         "lag",
         "The schedule lag",
         "In an open loop, loadgen sends nearly every request within 0.1 ms after it is due.",

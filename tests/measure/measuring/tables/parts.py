@@ -55,6 +55,8 @@ def run_parts(options, port, count, folder, cpus):
     """Runs the generators at the same moment. Returns the files of their results, and what each of them used."""
     start_at = time.time() + START_SECONDS + START_SECONDS_EACH * count
     load = ["--connections", options.connections, "--rate", options.rate, "--arrival", "poisson", "--threads", 1]
+    # One interval: many generators on one CPU would end each interval at the same moment.
+    load += ["--interval", f"{options.seconds}s"]
     load += ["--duration", f"{options.seconds}s", "--start-at", f"@{start_at:.3f}", "--fail-on", "never", "--quiet", "--format", "jsonl"]
     processes, files = [], [folder / f"part-{part}.jsonl" for part in range(count)]
     try:
