@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use common::manual::{Example, Manual};
+use common::{
+    manual::{Example, Manual},
+    units::parse_positive_count,
+};
 
 use super::OutputArgs;
 use crate::{
@@ -52,7 +55,7 @@ pub(crate) struct MergeArgs {
     pub files: Vec<PathBuf>,
     /// Number of generators of the load. If results are missing, the report of the others is marked as partial, and the exit code
     /// is 1. A result that is cut off, or a file without a result, counts as missing
-    #[arg(long, help_heading = "Load", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, help_heading = "Load", value_name = "N", value_parser = parse_parts)]
     pub expect_parts: Option<u32>,
     /// Objective for the merged result, as in 'p99<5ms'; may be repeated. The objectives of the results are checked as well.
     /// 'loadgen run --help' lists the metrics
@@ -71,4 +74,10 @@ impl MergeArgs {
     pub(crate) fn request(&self) -> MergeRequest<'_> {
         MergeRequest { files: &self.files, expected: self.expect_parts, slo: &self.slo }
     }
+}
+
+/// A number of parts.
+fn parse_parts(text: &str) -> Result<u32, String> {
+    u32::try_from(parse_positive_count(text)?)
+        .map_err(|_| format!("it is too large: the maximum is {}", u32::MAX))
 }

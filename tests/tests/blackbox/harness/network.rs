@@ -4,7 +4,7 @@
 use std::{
     net::Ipv4Addr,
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use common::Address;
@@ -22,6 +22,9 @@ use super::{
 
 /// The port of every server. Each host has all ports for itself.
 const PORT: u16 = 7000;
+
+/// Held while a test bed starts. The kernel makes network devices one after the other.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// The hosts of a test. They end with this value, and also if the test is killed.
 pub(crate) struct Network {
@@ -50,6 +53,7 @@ impl Network {
         }
         // A test that hangs keeps no namespace for longer.
         command.arg("--seconds-max").arg((4 * PATIENCE.as_secs()).to_string());
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let running = Running::start(&mut command);
         let Some(lines) = running.stdout.wait_for_lines(1) else {
             panic!("the test bed is not ready:\n{}", running.stderr.so_far());
