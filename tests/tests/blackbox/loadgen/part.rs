@@ -21,12 +21,15 @@ use crate::{
 
 group! {
     once {
-        the_parts_of_a_load_send_what_one_generator_sends,
         the_parts_add_up_to_the_whole_and_merge_holds_it_against_the_slo,
         a_part_is_taken_from_the_variables_of_the_engine,
         parts_that_begin_late_make_the_sum_invalid,
         a_rounded_start_time_is_a_full_step_of_the_clock,
         the_abort_condition_on_a_rate_is_divided,
+    }
+    // A generator that is late counts the last requests of -n in the order in which it sends them.
+    alone {
+        the_parts_of_a_load_send_what_one_generator_sends,
     }
 }
 
