@@ -18,7 +18,12 @@ load() {
         echo "$(ls -d [0-9]* | wc -l) $start" >told.new
         mv told.new told
     fi
-    until [ -e told ]; do sleep 0.1; done
+    # Part 0 may have died.
+    for _ in $(seq $(((LEAD + 60) * 10))); do
+        [ ! -e told ] || break
+        sleep 0.1
+    done
+    [ -e told ] || { echo "part $part: part 0 has not told the start time" >&2; exit 1; }
     read -r parts start <told
     [ "$part" -lt "$parts" ] || { echo "part $part is too late: the load has $parts parts" >&2; exit 1; }
     eval "set -- $LOAD"
