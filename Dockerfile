@@ -1,13 +1,20 @@
 # Builds both programs, and an image that holds nothing else of the build.
-FROM rust:1.95-slim-bookworm AS build
+#
+# The base images can be pinned by digest: --build-arg RUST_DIGEST=@sha256:... --build-arg DEBIAN_DIGEST=@sha256:...
+# (`docker buildx imagetools inspect debian:bookworm-slim` prints the digest.)
+ARG RUST_DIGEST=
+ARG DEBIAN_DIGEST=
+
+FROM rust:1.95-slim-bookworm${RUST_DIGEST} AS build
+# The programs carry the list of their dependencies: `cargo audit bin` reads it. A debug build of the tool is quicker to make.
+RUN cargo install cargo-auditable --version 0.7.5 --locked --debug --quiet
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bins -p server -p loadgen \
-    && install -D -t /out target/release/server target/release/loadgen
+    packaging/compile /out
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim${DEBIAN_DIGEST}
 COPY --from=build /out/ /usr/local/bin/
 COPY demo.sh /usr/local/bin/demo
 USER 65534:65534

@@ -37,13 +37,8 @@ impl Docker {
             }
         }
         let dockerfile = fs::read_to_string(programs::workspace().join("Dockerfile")).expect("it is a text");
-        let (_, last_stage) = dockerfile.rsplit_once("\nFROM ").expect("it has two stages");
-        let lines = last_stage.lines().map(|line| match line {
-            "COPY --from=build /out/ /usr/local/bin/" => "COPY server loadgen /usr/local/bin/",
-            line => line,
-        });
-        let dockerfile: String = lines.fold("FROM ".to_owned(), |text, line| text + line + "\n");
-        fs::write(folder.path().join("Dockerfile"), dockerfile).expect("the folder is ours");
+        fs::write(folder.path().join("Dockerfile"), without_the_build(&dockerfile))
+            .expect("the folder is ours");
         fs::copy(programs::workspace().join("demo.sh"), folder.path().join("demo.sh"))
             .expect("the folder is ours");
         let mut build = Command::new("docker");
@@ -105,6 +100,14 @@ pub(crate) fn swarm() -> Result<(), String> {
 pub(crate) fn compose() -> Result<(), String> {
     docker()?;
     machine::works(Command::new("docker").args(["compose", "version"]))
+}
+
+/// A Dockerfile's arguments and last stage, which takes the programs from beside it and not from the stage that builds them.
+fn without_the_build(dockerfile: &str) -> String {
+    let (arguments, _) = dockerfile.split_once("\nFROM ").expect("it has two stages");
+    let (_, last_stage) = dockerfile.rsplit_once("\nFROM ").expect("it has two stages");
+    let from_build = "COPY --from=build /out/ /usr/local/bin/";
+    format!("{arguments}\nFROM {}", last_stage.replace(from_build, "COPY server loadgen /usr/local/bin/"))
 }
 
 fn swarm_state() -> String {
