@@ -7,7 +7,7 @@ ARG DEBIAN_DIGEST=
 
 FROM rust:1.95-slim-bookworm${RUST_DIGEST} AS build
 # The programs carry the list of their dependencies: `cargo audit bin` reads it. A debug build of the tool is quicker to make.
-RUN cargo install cargo-auditable --version 0.7.5 --locked --debug --quiet
+RUN cargo install cargo-auditable --version 0.7.7 --locked --debug --quiet
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
