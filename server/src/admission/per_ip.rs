@@ -3,8 +3,9 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, PoisonError},
 };
+
+use crate::sync::{Mutex, PoisonError};
 
 /// Counts the open connections of each client. The table has an entry for each client with an open connection and for no
 /// other, so the limit on all connections bounds it. Only the start and the end of a connection take its lock.

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
+    net::{RecvFlags, SendFlags, Shutdown},
 };
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
         session::{End, Session},
     },
     daemon::service::Service,
+    kernel::{recv, send, shutdown},
 };
 
 /// The size of the buffer that a thread lends to the connections it visits, in bytes. A connection keeps at most this much.
