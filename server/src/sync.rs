@@ -8,12 +8,47 @@ pub(crate) use std::{
 };
 
 #[cfg(all(test, shuttle))]
+pub(crate) use self::detached as thread;
+#[cfg(all(test, shuttle))]
 pub(crate) use self::once_lock::OnceLock;
 #[cfg(all(test, shuttle))]
 pub(crate) use shuttle::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, atomic},
-    thread, thread_local,
+    thread_local,
 };
+
+/// Threads that nobody joins. As in a process, they may wait for ever when the main thread ends: only shuttle's tasks can do so.
+#[cfg(all(test, shuttle))]
+pub(crate) mod detached {
+    pub(crate) use shuttle::thread::yield_now;
+
+    /// Lets other threads run first.
+    pub(crate) fn sleep(_time: std::time::Duration) {
+        yield_now();
+    }
+
+    #[derive(Default)]
+    pub(crate) struct Builder;
+
+    impl Builder {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn name(self, _name: String) -> Self {
+            self
+        }
+
+        pub(crate) fn stack_size(self, _bytes: usize) -> Self {
+            self
+        }
+
+        pub(crate) fn spawn(self, call: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+            drop(shuttle::future::spawn(async { call() }));
+            Ok(())
+        }
+    }
+}
 
 /// shuttle has no `OnceLock`.
 #[cfg(all(test, shuttle))]
