@@ -24,13 +24,21 @@ use std::{
 
 use shuttle::{
     Config, MaxSteps, Runner,
-    scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler},
+    scheduler::{DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler},
 };
 
+mod connection_limit;
+mod handover;
 mod modes;
+mod per_ip;
+mod shutdown;
+mod workers;
 
 /// How many schedules each of the two schedulers tries.
 const SCHEDULES: usize = 500;
+
+/// How many schedules a check of all schedules tries at most. No such check has as many.
+const SCHEDULES_MAX: usize = 1_000_000;
 
 /// How many times PCT changes the priority of a thread at most: the depth of the bugs that it looks for.
 const PCT_DEPTH: usize = 3;
@@ -41,28 +49,41 @@ fn check(scenario: impl Fn() + Send + Sync + 'static) {
     let (schedules, seed) = (number("SCHEDULES", SCHEDULES), number("SEED", 1));
     let scenario = Arc::new(scenario);
     if let Ok(schedule) = env::var("SCHEDULE") {
-        return run("replay", ReplayScheduler::new_from_encoded(&schedule), &scenario);
+        run("replay", ReplayScheduler::new_from_encoded(&schedule), &scenario);
+        return;
     }
     run("random", RandomScheduler::new_from_seed(seed as u64, schedules), &scenario);
     run("PCT", PctScheduler::new_from_seed(seed as u64, PCT_DEPTH, schedules), &scenario);
 }
 
+/// Runs a scenario under every schedule. It must be small, and make no random choice.
+fn check_all(scenario: impl Fn() + Send + Sync + 'static) {
+    let scenario = Arc::new(scenario);
+    if let Ok(schedule) = env::var("SCHEDULE") {
+        run("replay", ReplayScheduler::new_from_encoded(&schedule), &scenario);
+        return;
+    }
+    let schedules = run("all", DfsScheduler::new(Some(SCHEDULES_MAX), false), &scenario);
+    assert!(schedules < SCHEDULES_MAX, "the scenario is too large to try every schedule");
+}
+
+/// Returns how many schedules were tried.
 fn run(
     name: &'static str,
     scheduler: impl Scheduler + 'static,
     scenario: &Arc<impl Fn() + Send + Sync + 'static>,
-) {
+) -> usize {
     let mut config = Config::new();
     // A thread formats log lines and panics on its stack.
     config.stack_size = 256 * 1024;
     config.max_steps = MaxSteps::FailAfter(100_000);
     config.silence_warnings = true;
-    let progress = Arc::new(Progress { name, begun: Instant::now(), schedules: AtomicUsize::new(0) });
-    let (scenario, progress) = (Arc::clone(scenario), progress);
+    let progress = Progress { name, begun: Instant::now(), schedules: AtomicUsize::new(0) };
+    let scenario = Arc::clone(scenario);
     Runner::new(scheduler, config).run(move || {
         progress.schedules.fetch_add(1, Relaxed);
         scenario();
-    });
+    })
 }
 
 /// Says at the end, also that of a failure, how many schedules were tried.

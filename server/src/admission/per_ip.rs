@@ -54,6 +54,12 @@ impl PerIp {
             }
         }
     }
+
+    /// Whether no client has a connection.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 impl From<IpAddr> for ClientKey {
@@ -84,7 +90,7 @@ mod tests {
         per_ip.release(one);
         assert_eq!([one, one].map(|client| per_ip.acquire(client)), [true, false]);
         [one, one, other].into_iter().for_each(|client| per_ip.release(client));
-        assert!(per_ip.open.lock().unwrap().is_empty());
+        assert!(per_ip.is_empty());
     }
 
     #[test]

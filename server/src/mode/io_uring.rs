@@ -42,7 +42,7 @@ use crate::{
 };
 
 mod accepting;
-mod handover;
+pub(crate) mod handover;
 // The kernel reads and writes memory that Rust's borrow checker cannot see it use.
 #[allow(unsafe_code)]
 mod ring;
