@@ -37,6 +37,10 @@ impl Places {
             poll(&mut [PollFd::new(&event, PollFlags::IN)], None).expect("the event can be polled");
             self.limit.reset_freed_event();
         }
+        self.hold();
+    }
+
+    fn hold(&self) {
         assert!(self.held.fetch_add(1, Relaxed) < self.limit.max(), "a place was given twice");
     }
 
@@ -82,6 +86,20 @@ fn the_end_of_the_acceptor_wakes_the_drain_in_every_schedule() {
 }
 
 #[test]
+fn an_acceptor_hands_the_drain_over_to_its_connection_in_every_schedule() {
+    check_all(|| {
+        let shared = Places::new(1);
+        let acceptor = Arc::clone(&shared);
+        thread::spawn(move || {
+            acceptor.take();
+            acceptor.limit.remove_acceptor();
+        });
+        // First there is the acceptor, then the connection.
+        assert!(!shared.limit.wait_until_drained(Instant::now()), "the drain ended too early");
+    });
+}
+
+#[test]
 fn no_place_is_given_twice() {
     check(|| {
         let shared = Places::new(2);
@@ -100,13 +118,13 @@ fn no_place_is_given_twice() {
 #[test]
 fn the_drain_waits_for_every_acceptor_and_connection() {
     check(|| {
-        let shared = Places::new(2);
+        let shared = Places::new(1);
         shared.limit.add_acceptor();
         for _ in 0..2 {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
                 if shared.limit.acquire() {
-                    shared.held.fetch_add(1, Relaxed);
+                    shared.hold();
                     let shared = Arc::clone(&shared);
                     thread::spawn(move || shared.give_back());
                 }
