@@ -6,7 +6,7 @@
 //! A timeout that is over ends a wait at once. Every other timeout never ends.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
@@ -17,7 +17,7 @@ use rustix::{
         eventfd,
     },
     fs::{OFlags, fcntl_getfl},
-    io::{self, Errno},
+    io::{self, Errno, fcntl_dupfd_cloexec},
     net::{RecvFlags, SendFlags, Shutdown, SocketFlags},
 };
 use shuttle::{
@@ -37,8 +37,8 @@ struct Kernel {
 
 #[derive(Default)]
 struct State {
-    /// Threads that wait in a receive.
-    asleep: BTreeSet<i32>,
+    /// Threads that wait in a receive, each with a copy of its socket.
+    asleep: BTreeMap<i32, OwnedFd>,
     /// Epoll instances in which a thread waits.
     waiting: Vec<RawFd>,
     exclusive: Vec<Exclusive>,
@@ -104,7 +104,8 @@ pub(crate) fn recv(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> io
     wait(|state| {
         let received = rustix::net::recv(socket, &mut *buffer, flags | RecvFlags::DONTWAIT);
         if received == Err(Errno::AGAIN) && !must_not_wait {
-            state.asleep.insert(thread);
+            let copy = || fcntl_dupfd_cloexec(socket, 0).expect("the process may have more descriptors");
+            state.asleep.entry(thread).or_insert_with(copy);
             return None;
         }
         state.asleep.remove(&thread);
@@ -196,9 +197,9 @@ pub(crate) fn this_thread() -> i32 {
     i32::try_from(usize::from(shuttle::current::me())).expect("there are few threads") + 1
 }
 
-/// Whether a thread waits in a receive.
+/// Whether a thread waits in a receive. What its socket receives wakes it at once, before it runs.
 pub(crate) fn is_asleep(thread: i32) -> bool {
-    step(|state| state.asleep.contains(&thread))
+    step(|state| state.asleep.get(&thread).is_some_and(|socket| !is_readable(socket.as_fd())))
 }
 
 /// What a client's `connect` does. It wakes the instances with an exclusive registration as the kernel does: in some order,
