@@ -26,6 +26,9 @@ use crate::{
     kernel::{recv, send, shutdown},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The size of the buffer that a thread lends to the connections it visits, in bytes. A connection keeps at most this much.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -55,7 +58,7 @@ pub(crate) struct Connection {
 }
 
 /// The stages of a connection's end.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The connection echoes everything that it receives.
     Open,

@@ -26,15 +26,12 @@ use shuttle::{
 
 use super::check;
 use crate::{
-    Config, Listener, Shutdown, WhenFull,
+    Config, Listener, Shutdown,
     connection::work::Work,
     daemon::service::Service,
     kernel::{self, model},
     mode::Mode,
 };
-
-/// No scenario waits so long: a timeout either is over at once or never comes.
-const NEVER: Duration = Duration::from_secs(3600);
 
 macro_rules! modes {
     ($($module:ident: $mode:literal $($deadlines:ident)?),+) => {$(
@@ -99,7 +96,7 @@ fn requests_before_the_drain(mode: &str) {
 /// The clients send their request after the shutdown has begun. Each gets its reply, as the grace period is long. The end need not
 /// follow it: a connection that has not seen the shutdown yet waits for one more request.
 fn requests_in_the_drain(mode: &str) {
-    let server = Server::new(Config { drain_grace: NEVER / 2, ..config() });
+    let server = Server::new(Config { drain_grace: Duration::MAX, ..config() });
     let (sender, connected) = mpsc::channel();
     let shutdown = &server.service.shutdown;
     let conduct = || Conduct::AskInDrain(sender.clone(), shutdown.clone());
@@ -131,25 +128,9 @@ fn deadlines(mode: &str) {
 }
 
 fn config() -> Config {
-    let (threads, works) = (thread_rng().gen_range(2..=3), thread_rng().gen_bool(0.5));
-    Config {
-        listen: Vec::new(),
-        threads,
-        max_connections: 3,
-        when_full: WhenFull::Wait,
-        clients: Default::default(),
-        proxy_protocol: false,
-        idle_timeout: None,
-        write_timeout: NEVER,
-        drain_timeout: NEVER,
-        drain_grace: Duration::ZERO,
-        // It takes no time. But a thread with work to do first wakes another one.
-        work: if works { Work::Block(Duration::ZERO) } else { Work::None },
-        backlog: 128,
-        reuse_port: false,
-        takeover: None,
-        metrics: None,
-    }
+    // Work that takes no time. But a thread with work to do first wakes another one.
+    let work = if thread_rng().gen_bool(0.5) { Work::Block(Duration::ZERO) } else { Work::None };
+    Config { threads: thread_rng().gen_range(2..=3), work, ..Config::for_tests() }
 }
 
 /// A server, and the address for its clients.
