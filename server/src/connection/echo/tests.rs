@@ -65,8 +65,8 @@ impl Bed {
         let session = Session::new(Arc::clone(&service), socket.as_fd(), None);
         let connection = Connection::new(Admitted { socket, session, is_unix: true });
         let (sent, read, is_closed, next) = (0, 0, false, Next::Readable);
-        // Smaller than a client's message, so that a visit fills it.
-        Self { service, connection, client, buffer: vec![0; 3000], sent, read, is_closed, next }
+        // So small that a visit often ends at its maximum number of reads.
+        Self { service, connection, client, buffer: vec![0; 200], sent, read, is_closed, next }
     }
 
     /// The byte at this place of the client's stream: no two places near each other have the same.
