@@ -78,10 +78,10 @@ fn run(
     config.stack_size = 256 * 1024;
     config.max_steps = MaxSteps::FailAfter(100_000);
     config.silence_warnings = true;
-    let progress = Progress { name, begun: Instant::now(), schedules: AtomicUsize::new(0) };
-    let scenario = Arc::clone(scenario);
+    let progress = Progress { name, begun: Instant::now(), schedules: Arc::default() };
+    let (scenario, schedules) = (Arc::clone(scenario), Arc::clone(&progress.schedules));
     Runner::new(scheduler, config).run(move || {
-        progress.schedules.fetch_add(1, Relaxed);
+        schedules.fetch_add(1, Relaxed);
         scenario();
     })
 }
@@ -90,7 +90,7 @@ fn run(
 struct Progress {
     name: &'static str,
     begun: Instant,
-    schedules: AtomicUsize,
+    schedules: Arc<AtomicUsize>,
 }
 
 impl Drop for Progress {
