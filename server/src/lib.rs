@@ -13,7 +13,12 @@ mod admission;
 pub mod args;
 mod connection;
 mod daemon;
+mod kernel;
 pub mod mode;
+mod sync;
+
+#[cfg(all(test, shuttle))]
+mod schedules;
 
 use crate::{
     admission::listener::Purpose,

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use crate::{admission::listener::Listener, daemon::service::Service};
 
 mod event_loop;
-mod io_uring;
+pub(crate) mod io_uring;
 mod thread_per_connection;
 mod thread_pool;
 mod tokio_task;

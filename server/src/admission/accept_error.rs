@@ -1,11 +1,11 @@
 //! Errors of accept(2): a counter for each kind.
 
-use std::sync::atomic::{
+use rustix::io::Errno;
+
+use crate::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-
-use rustix::io::Errno;
 
 /// The kind of an error of accept(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,23 +2,22 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    net::{SocketFlags, accept_with},
+    net::SocketFlags,
 };
 
 use crate::{
     admission::{accept_error::AcceptError, gate, listener::Listener, log_limit::LogLimit, refusal::Refusal},
     connection::session::Session,
     daemon::{config::WhenFull, service::Service},
+    kernel::{accept_with, poll},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
 /// How long accepting pauses when the system has run out of a resource, unless a connection ends earlier.

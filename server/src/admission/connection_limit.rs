@@ -2,15 +2,17 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
+    time::Instant,
+};
+
+use crate::{
+    kernel::{self, Event},
     sync::{
         Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::Instant,
 };
-
-use rustix::event::{EventfdFlags, eventfd};
 
 /// Counts open connections up to a maximum. An acceptor that reaches the maximum waits for
 /// [`ConnectionLimit::freed_event`].
@@ -22,7 +24,7 @@ pub(crate) struct ConnectionLimit {
     acceptors: AtomicUsize,
     /// Whether an acceptor waits for the next release.
     wanted: AtomicBool,
-    freed: OwnedFd,
+    freed: Event,
     drained: (Mutex<()>, Condvar),
 }
 
@@ -33,7 +35,7 @@ impl ConnectionLimit {
             open: AtomicUsize::new(0),
             acceptors: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
-            freed: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            freed: Event::new()?,
             drained: Default::default(),
         })
     }
@@ -60,6 +62,7 @@ impl ConnectionLimit {
 
     /// Removes an acceptor that admits no more connections.
     pub(crate) fn remove_acceptor(&self) {
+        kernel::note_closed();
         self.acceptors.fetch_sub(1, SeqCst);
         self.notify_if_drained();
     }
@@ -85,13 +88,13 @@ impl ConnectionLimit {
     pub(crate) fn release(&self) {
         self.release_unreported();
         if self.wanted.load(SeqCst) && self.wanted.swap(false, SeqCst) {
-            // The counter cannot overflow: an acceptor has requested each event.
-            _ = rustix::io::write(&self.freed, &1_u64.to_ne_bytes());
+            self.freed.notify();
         }
     }
 
     /// Counts one connection less without reporting it.
     pub(crate) fn release_unreported(&self) {
+        kernel::note_closed();
         if self.open.fetch_sub(1, SeqCst) == 1 {
             self.notify_if_drained();
         }
@@ -99,8 +102,7 @@ impl ConnectionLimit {
 
     /// Makes the acceptors look at their queues, as after a release.
     pub(crate) fn wake_acceptors(&self) {
-        // A write to a full counter fails, but then the event is readable already.
-        _ = rustix::io::write(&self.freed, &1_u64.to_ne_bytes());
+        self.freed.notify();
     }
 
     /// A descriptor that becomes readable after a requested release. Each event is a new edge.
@@ -110,7 +112,7 @@ impl ConnectionLimit {
 
     /// Makes the event unreadable again, for level-triggered waits.
     pub(crate) fn reset_freed_event(&self) {
-        _ = rustix::io::read(&self.freed, &mut [0; 8]);
+        self.freed.reset();
     }
 
     fn notify_if_drained(&self) {
@@ -130,7 +132,9 @@ impl ConnectionLimit {
         let (lock, drained) = &self.drained;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let left = deadline.saturating_duration_since(Instant::now());
-        drop(drained.wait_timeout_while(guard, left, |()| !self.is_drained()));
+        if !left.is_zero() {
+            drop(drained.wait_timeout_while(guard, left, |()| !self.is_drained()));
+        }
         self.is_drained()
     }
 }

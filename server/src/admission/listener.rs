@@ -99,6 +99,13 @@ impl Listener {
         &self.address
     }
 
+    /// A unix socket that listens already, for a check.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn of_unix_socket(socket: OwnedFd) -> Self {
+        let address = Address::Unix(PathBuf::new());
+        Self { socket: Arc::new(socket), address, is_any_port: false, file: None }
+    }
+
     /// The parts that a later process can take over.
     pub(crate) fn offer(&self, purpose: Purpose) -> Offer {
         let path = match (&self.file, &self.address) {

@@ -1,9 +1,8 @@
 //! Log lines at a bounded rate.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crate::sync::{Mutex, PoisonError};
 
 /// Lets the first events of each second be logged, and counts the others. So clients cannot flood the log.
 #[derive(Debug)]

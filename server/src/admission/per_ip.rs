@@ -3,8 +3,9 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, PoisonError},
 };
+
+use crate::sync::{Mutex, PoisonError};
 
 /// Counts the open connections of each client. The table has an entry for each client with an open connection and for no
 /// other, so the limit on all connections bounds it. Only the start and the end of a connection take its lock.
@@ -53,6 +54,12 @@ impl PerIp {
             }
         }
     }
+
+    /// Whether no client has a connection.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 impl From<IpAddr> for ClientKey {
@@ -83,7 +90,7 @@ mod tests {
         per_ip.release(one);
         assert_eq!([one, one].map(|client| per_ip.acquire(client)), [true, false]);
         [one, one, other].into_iter().for_each(|client| per_ip.release(client));
-        assert!(per_ip.open.lock().unwrap().is_empty());
+        assert!(per_ip.is_empty());
     }
 
     #[test]

@@ -80,7 +80,9 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
+
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -140,5 +142,89 @@ mod tests {
         assert!(deadlines.entries.len() <= 2 * 2 + 64, "{} entries", deadlines.entries.len());
         assert_eq!(deadlines.take_due(&mut owners, due), Some(0));
         assert_eq!(deadlines.take_due(&mut owners, due), None);
+    }
+
+    /// What happens next. A number selects one of the owners, and a time is in milliseconds.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A new owner.
+        Add(Option<u64>),
+        /// The end of an owner.
+        Remove(usize),
+        /// An owner's deadline moves.
+        Move(usize, Option<u64>),
+        /// The clock moves forwards, and the deadlines that are due are taken.
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let deadline = || proptest::option::weighted(0.9, 0..1_000_u64);
+        prop_oneof![
+            2 => deadline().prop_map(Step::Add),
+            2 => any::<usize>().prop_map(Step::Remove),
+            6 => (any::<usize>(), deadline()).prop_map(|(owner, deadline)| Step::Move(owner, deadline)),
+            1 => (0..100_u64).prop_map(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        /// Against a plain table of deadlines: each one is taken when it is due and not before, the earliest entry is never
+        /// late, and the queue stays small.
+        #[test]
+        fn exactly_the_deadlines_that_are_due_are_taken(steps in vec(step(), 1..400)) {
+            let start = Instant::now();
+            let at = |ms: u64| start + Duration::from_millis(ms);
+            let (mut deadlines, mut owners) = (Deadlines::default(), Slab::<Owner>::new());
+            let (mut table, mut now) = (BTreeMap::<usize, Option<u64>>::new(), 0);
+            for step in steps {
+                let entries_before = deadlines.entries.len();
+                let select = |number: usize| table.keys().copied().nth(number % table.len().max(1));
+                match step {
+                    Step::Add(deadline) => {
+                        let deadline = deadline.map(|ms| now + ms);
+                        let key = owners.insert(Owner(deadline.map(at), ArmedAt::default()));
+                        deadlines.arm(&mut owners, key);
+                        table.insert(key, deadline);
+                    }
+                    Step::Remove(number) => {
+                        if let Some(key) = select(number) {
+                            owners.remove(key);
+                            table.remove(&key);
+                        }
+                    }
+                    Step::Move(number, deadline) => {
+                        if let Some(key) = select(number) {
+                            let deadline = deadline.map(|ms| now + ms);
+                            owners[key].0 = deadline.map(at);
+                            deadlines.arm(&mut owners, key);
+                            table.insert(key, deadline);
+                        }
+                    }
+                    Step::Pass(ms) => {
+                        now += ms;
+                        let mut expired = Vec::new();
+                        while let Some(key) = deadlines.take_due(&mut owners, at(now)) {
+                            if owners[key].0.is_some_and(|deadline| deadline <= at(now)) {
+                                owners[key].0 = None;
+                                expired.push(key);
+                            } else {
+                                deadlines.arm(&mut owners, key);
+                            }
+                        }
+                        expired.sort_unstable();
+                        let is_due = |deadline: &Option<u64>| deadline.is_some_and(|deadline| deadline <= now);
+                        let due: Vec<_> =
+                            table.iter().filter(|(_, deadline)| is_due(deadline)).map(|(key, _)| *key).collect();
+                        prop_assert_eq!(&expired, &due);
+                        due.iter().for_each(|key| _ = table.insert(*key, None));
+                    }
+                }
+                if let Some(earliest) = table.values().flatten().min() {
+                    prop_assert!(deadlines.next().is_some_and(|next| next <= at(*earliest)), "it is late");
+                }
+                let entries = deadlines.entries.len();
+                prop_assert!(entries <= entries_before.max(2 * owners.len() + 64), "it grows");
+            }
+        }
     }
 }

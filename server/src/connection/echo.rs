@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
+    net::{RecvFlags, SendFlags, Shutdown},
 };
 
 use crate::{
@@ -23,7 +23,11 @@ use crate::{
         session::{End, Session},
     },
     daemon::service::Service,
+    kernel::{recv, send, shutdown},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// The size of the buffer that a thread lends to the connections it visits, in bytes. A connection keeps at most this much.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
@@ -54,7 +58,7 @@ pub(crate) struct Connection {
 }
 
 /// The stages of a connection's end.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The connection echoes everything that it receives.
     Open,

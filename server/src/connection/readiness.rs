@@ -17,6 +17,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::kernel::{epoll_add, epoll_delete, epoll_modify, epoll_wait};
+
 /// How many events one wait returns at most.
 const EVENTS: usize = 256;
 
@@ -55,7 +57,7 @@ impl Readiness {
             io::Error::new(error.kind(), format!("cannot make an epoll instance: {error}"))
         })?;
         // Tries once, so that the server does not start on a kernel where each wait fails.
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events()), Some(&Timespec::default()))
+        epoll_wait(&epoll, &mut events(), Some(&Timespec::default()))
             .map_err(|error| match error {
                 Errno::NOSYS | Errno::PERM => io::Error::other(format!(
                     "cannot wait with a timeout in nanoseconds (epoll_pwait2: {error}); use Linux 5.11 or newer, and \
@@ -70,24 +72,24 @@ impl Readiness {
     pub(crate) fn watch(&self, descriptor: BorrowedFd<'_>, token: u64, exclusive: bool) -> io::Result<()> {
         let mut flags = EventFlags::IN | EventFlags::ET;
         flags.set(EventFlags::EXCLUSIVE, exclusive);
-        Ok(epoll::add(&self.epoll, descriptor, EventData::new_u64(token), flags)?)
+        Ok(epoll_add(&self.epoll, descriptor, EventData::new_u64(token), flags)?)
     }
 
     /// Watches a listener no more. Closing it would not be enough if another process has the same socket: its connections
     /// would go on to wake this instance, and not that process.
     pub(crate) fn unwatch(&self, listener: BorrowedFd<'_>) {
         // It fails if the listener is not watched, which is what is wanted.
-        _ = epoll::delete(&self.epoll, listener);
+        _ = epoll_delete(&self.epoll, listener);
     }
 
     /// Watches a connection for bytes to receive. If it has some already, they make the first event.
     pub(crate) fn add(&self, socket: impl AsFd, key: usize) -> rustix::io::Result<()> {
-        epoll::add(&self.epoll, socket, EventData::new_u64(key as u64), READABLE)
+        epoll_add(&self.epoll, socket, EventData::new_u64(key as u64), READABLE)
     }
 
     /// Watches the connection for room to send as well, until its end: a client that was slow once is slow again.
     pub(crate) fn watch_writable(&self, socket: impl AsFd, key: usize) -> rustix::io::Result<()> {
-        epoll::modify(&self.epoll, socket, EventData::new_u64(key as u64), READABLE | EventFlags::OUT)
+        epoll_modify(&self.epoll, socket, EventData::new_u64(key as u64), READABLE | EventFlags::OUT)
     }
 
     /// Waits for events, until the deadline at most.
@@ -105,7 +107,7 @@ impl Readiness {
     }
 
     fn wait_at_most(&self, events: &mut Events, timeout: Option<&Timespec>) {
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout) {
+        match epoll_wait(&self.epoll, events, timeout) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => unreachable!("epoll_pwait2 has a valid descriptor and timeout: {error}"),
         }

@@ -44,6 +44,29 @@ pub struct Config {
 impl Config {
     /// Most worker threads: more than any machine has CPUs, and enough to hide blocking work.
     pub(crate) const THREADS_MAX: u64 = 4096;
+
+    /// A configuration without listeners. No test lasts as long as its timeouts, and it has no grace period.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        const NEVER: Duration = Duration::from_secs(3600);
+        Self {
+            listen: Vec::new(),
+            threads: 2,
+            max_connections: 3,
+            when_full: WhenFull::Wait,
+            clients: ClientRules::default(),
+            proxy_protocol: false,
+            idle_timeout: None,
+            write_timeout: NEVER,
+            drain_timeout: NEVER,
+            drain_grace: Duration::ZERO,
+            work: Work::None,
+            backlog: 128,
+            reuse_port: false,
+            takeover: None,
+            metrics: None,
+        }
+    }
 }
 
 /// Where the server listens.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags},
     io::Errno,
 };
 
@@ -23,6 +23,7 @@ use crate::{
         refusal::{Refusal, Refusals},
     },
     daemon::{config::Config, shutdown::Shutdown, watchdog::Watchdog, workers::Workers},
+    kernel::poll,
 };
 
 /// The state that all modes share: configuration, shutdown, open connections and counters.

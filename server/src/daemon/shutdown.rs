@@ -2,16 +2,19 @@
 
 use std::{
     io::{self, Read},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     thread,
     time::Instant,
 };
 
-use rustix::event::{EventfdFlags, eventfd};
+use crate::{
+    kernel::Event,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// A handle on the shutdown. Its descriptor becomes readable when the shutdown begins, and stays so.
 #[derive(Clone, Debug)]
@@ -21,7 +24,7 @@ pub struct Shutdown {
 
 #[derive(Debug)]
 struct Inner {
-    event: OwnedFd,
+    event: Event,
     /// Whether [`Shutdown::begin`] has been called.
     is_claimed: AtomicBool,
     begun: OnceLock<Instant>,
@@ -33,7 +36,7 @@ impl Shutdown {
     /// # Errors
     /// When the kernel makes no eventfd.
     pub fn new() -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let event = Event::new()?;
         Ok(Self {
             inner: Arc::new(Inner { event, is_claimed: AtomicBool::new(false), begun: OnceLock::new() }),
         })
@@ -45,8 +48,7 @@ impl Shutdown {
             // Logged before any thread can see the shutdown, so that the line of the server's end comes later.
             tracing::info!(reason, "draining");
             self.inner.begun.set(Instant::now()).expect("only the first call gets here");
-            rustix::io::write(&self.inner.event, &1_u64.to_ne_bytes())
-                .expect("a write of 1 to an eventfd whose counter is 0 succeeds");
+            self.inner.event.notify();
         }
     }
 

@@ -7,15 +7,18 @@
 use std::{
     cell::OnceCell,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use slab::Slab;
 
-use crate::daemon::{coarse_clock::now_ns, watchdog::Watchdog};
+use crate::{
+    daemon::{coarse_clock::now_ns, watchdog::Watchdog},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize, thread_local},
+};
 
 /// The upper bounds of the buckets of turns, inclusive. One more bucket holds longer turns. The clock's resolution is a tick
 /// of the kernel, which is from 1 to 10 ms, so smaller buckets would say nothing.

@@ -7,19 +7,10 @@
 //! connections than another one does not accept; it wakes the loop with the fewest connections instead. So connections
 //! spread evenly and never move.
 
-use std::{
-    collections::VecDeque,
-    os::fd::{AsFd, OwnedFd},
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering::SeqCst},
-    thread,
-    time::Instant,
-};
+use std::{collections::VecDeque, os::fd::AsFd, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use rustix::{
-    event::{EventfdFlags, eventfd},
-    net::SocketFlags,
-};
+use rustix::net::SocketFlags;
 use slab::Slab;
 
 use super::{Mode, Serving, Threads};
@@ -35,6 +26,8 @@ use crate::{
         session::End,
     },
     daemon::{service::Service, workers::Worker},
+    kernel::Event,
+    sync::{PoisonError, RwLock, atomic::Ordering::SeqCst, thread},
 };
 
 pub(super) const MODE: Mode = Mode {
@@ -66,8 +59,8 @@ struct Shared {
 struct LoopHandle {
     worker: Arc<Worker>,
     readiness: Arc<Readiness>,
-    /// An eventfd that makes the loop accept.
-    wake: OwnedFd,
+    /// Makes the loop accept.
+    wake: Event,
 }
 
 struct Loop {
@@ -136,15 +129,13 @@ impl Shared {
     /// Makes the loop with the fewest connections accept.
     fn wake_least_loaded(&self) {
         let handle = self.handles.iter().min_by_key(|handle| handle.worker.connections.load(SeqCst));
-        // A write to a full counter fails, but then the loop is awake already.
-        _ = rustix::io::write(&handle.expect("there is a loop").wake, &1_u64.to_ne_bytes());
+        handle.expect("there is a loop").wake.notify();
     }
 }
 
 impl LoopHandle {
     fn new(readiness: Readiness, service: &Service) -> anyhow::Result<Self> {
-        let wake =
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("cannot make an eventfd")?;
+        let wake = Event::new().context("cannot make an eventfd")?;
         Ok(Self { worker: service.workers.add(), readiness: Arc::new(readiness), wake })
     }
 }

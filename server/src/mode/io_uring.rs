@@ -17,7 +17,7 @@ use std::{
     collections::VecDeque,
     mem,
     os::fd::{AsFd, RawFd},
-    sync::{Arc, Barrier, Mutex, PoisonError, atomic::Ordering::SeqCst},
+    sync::{Arc, Barrier, atomic::Ordering::SeqCst},
     thread,
     time::Instant,
 };
@@ -42,6 +42,7 @@ use crate::{
 };
 
 mod accepting;
+pub(crate) mod handover;
 // The kernel reads and writes memory that Rust's borrow checker cannot see it use.
 #[allow(unsafe_code)]
 mod ring;
@@ -49,6 +50,7 @@ mod slot;
 mod unavailable;
 
 use accepting::RingAcceptor;
+use handover::Handover;
 use ring::{Chunk, Completion, Request, Ring, Until};
 use slot::{Receive, Slot};
 
@@ -86,8 +88,7 @@ struct Shared {
 /// The part of a thread that the accepting thread sees.
 struct RingHandle {
     worker: Arc<Worker>,
-    /// Connections that the thread has not added yet.
-    assigned: Mutex<Vec<Admitted>>,
+    assigned: Handover<Admitted>,
     ring: RawFd,
 }
 
@@ -143,7 +144,7 @@ impl Shared {
 
 impl RingHandle {
     fn new(ring: &Ring, service: &Service) -> Self {
-        Self { worker: service.workers.add(), assigned: Mutex::default(), ring: ring.descriptor() }
+        Self { worker: service.workers.add(), assigned: Handover::new(), ring: ring.descriptor() }
     }
 }
 
@@ -249,9 +250,7 @@ impl Loop {
                 }
             }
             Completion::Message => {
-                let handle = self.handle_of_this_loop();
-                let assigned =
-                    mem::take(&mut *handle.assigned.lock().unwrap_or_else(PoisonError::into_inner));
+                let assigned = self.handle_of_this_loop().assigned.take();
                 assigned.into_iter().for_each(|admitted| self.add(admitted));
             }
             Completion::MessageFailed { thread } => {

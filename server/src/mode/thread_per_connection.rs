@@ -5,21 +5,16 @@
 //! read: an awake thread may have received bytes that it has not echoed yet.
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd, OwnedFd},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, AtomicU8, Ordering::SeqCst, fence},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::{Errno, ioctl_fionread},
-    net::{RecvFlags, SendFlags, Shutdown as ShutdownHow, SocketFlags, recv, send, shutdown, sockopt},
-    thread::gettid,
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    net::{RecvFlags, SendFlags, Shutdown as ShutdownHow, SocketFlags, sockopt},
 };
 use slab::Slab;
 
@@ -37,6 +32,12 @@ use crate::{
         session::{End, Session},
     },
     daemon::{config::WhenFull, service::Service, workers::Workers},
+    kernel::{ioctl_fionread, is_asleep, poll, recv, send, shutdown, this_thread},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, AtomicU8, Ordering::SeqCst, fence},
+        thread,
+    },
 };
 
 pub(super) const MODE: Mode = Mode {
@@ -193,7 +194,7 @@ impl Connection {
                 return End::Failed(error);
             }
         }
-        self.thread.store(gettid().as_raw_nonzero().get(), SeqCst);
+        self.thread.store(this_thread(), SeqCst);
         let mut buffer = Buffer::new();
         match self.receive_header(&mut buffer, session, &service) {
             Ok(0) => {}
@@ -447,13 +448,6 @@ impl Buffer {
         }
         &mut self.space()[..bytes]
     }
-}
-
-/// Whether a thread of this process is in an interruptible sleep (proc_pid_stat(5)). If that is unknown, it counts as asleep.
-fn is_asleep(thread: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/self/task/{thread}/stat")) else { return true };
-    // The state follows the name, which is in parentheses and may contain parentheses.
-    stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with('S'))
 }
 
 /// Locks, even after a panic: no panic can leave the guarded values inconsistent.

@@ -8,19 +8,10 @@
 //! Every socket is registered once, edge-triggered. The lock keeps two threads from serving one connection: a connection is
 //! at rest in its slot or one thread serves it, and an event that arrives meanwhile is noted in the slot.
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::{io, os::fd::AsFd, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use rustix::{
-    event::{EventfdFlags, eventfd},
-    net::SocketFlags,
-};
+use rustix::net::SocketFlags;
 
 use super::{Mode, Serving, Threads};
 use crate::{
@@ -34,6 +25,8 @@ use crate::{
         session::End,
     },
     daemon::{service::Service, workers::Worker},
+    kernel::Event,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, thread},
 };
 
 mod state;
@@ -64,8 +57,8 @@ const NEW_DEADLINE: u64 = u64::MAX - 3;
 struct Pool {
     service: Arc<Service>,
     readiness: Readiness,
-    /// An eventfd that makes the watcher look at the deadlines again.
-    new_deadline: OwnedFd,
+    /// Makes the watcher look at the deadlines again.
+    new_deadline: Event,
     state: Mutex<State>,
     /// Notifies a sleeping thread.
     task_queued: Condvar,
@@ -97,7 +90,7 @@ fn start(listeners: Vec<Listener>, service: &Arc<Service>) -> anyhow::Result<Ser
 impl Pool {
     fn new(listeners: Vec<Listener>, service: &Arc<Service>) -> io::Result<Self> {
         let readiness = Readiness::new()?;
-        let new_deadline = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let new_deadline = Event::new()?;
         readiness.watch(service.shutdown.as_fd(), SHUTDOWN, false)?;
         readiness.watch(service.connections.freed_event(), FREED, false)?;
         readiness.watch(new_deadline.as_fd(), NEW_DEADLINE, false)?;
@@ -190,8 +183,7 @@ impl Pool {
     /// Wakes the watcher if it waits past the next deadline.
     fn wake_watcher_if_needed(&self, state: &State) {
         if state.next_deadline().is_some_and(|deadline| state.watcher.misses(deadline)) {
-            // A write to a full counter fails, but then the watcher is awake already.
-            _ = rustix::io::write(&self.new_deadline, &1_u64.to_ne_bytes());
+            self.new_deadline.notify();
         }
     }
 

@@ -1,12 +1,6 @@
 //! Accepting, which the first thread does for all of them.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    os::fd::OwnedFd,
-    sync::{PoisonError, atomic::Ordering::SeqCst},
-    time::Instant,
-};
+use std::{collections::VecDeque, mem, os::fd::OwnedFd, sync::atomic::Ordering::SeqCst, time::Instant};
 
 use rustix::{io::Errno, net::SocketFlags};
 
@@ -157,10 +151,7 @@ impl Loop {
         if thread == self.number {
             return self.add(admitted);
         }
-        let mut assigned = handle.assigned.lock().unwrap_or_else(PoisonError::into_inner);
-        assigned.push(admitted);
-        // With more than one in the list, a message is on its way.
-        if assigned.len() == 1 {
+        if handle.assigned.give(admitted) {
             self.ring.message(handle.ring, thread);
         }
     }
