@@ -113,7 +113,10 @@ fn script(
 ) -> impl Strategy<Value = Script> {
     let receive_buffer = option::weighted(0.3, prop_oneof![Just(1), 2_048..65_536_u32]);
     let send_buffer = option::weighted(0.3, prop_oneof![Just(1), 4_096..65_536_u32]);
-    (receive_buffer, send_buffer, steps, ending).prop_map(|(receive_buffer, send_buffer, steps, ending)| {
+    (receive_buffer, send_buffer, steps, ending).prop_map(|(receive_buffer, send_buffer, mut steps, ending)| {
+        if receive_buffer.is_some_and(|bytes| bytes < 8_192) {
+            steps.iter_mut().for_each(shorten);
+        }
         Script {
             receive_buffer,
             send_buffer,
@@ -124,6 +127,14 @@ fn script(
             ignores_the_end: false,
         }
     })
+}
+
+/// The smallest receive buffer takes a packet each time the sender's timer probes it, which is a fifth of a second.
+fn shorten(step: &mut Step) {
+    if let Step::Write { times, bytes } = step {
+        *times = 1;
+        *bytes = (*bytes).min(2_000);
+    }
 }
 
 fn ordinary_script() -> BoxedStrategy<Script> {

@@ -113,11 +113,6 @@ impl Program {
 }
 
 impl Script {
-    /// The number of bytes that it writes, with urgent ones.
-    pub(super) fn bytes(&self) -> u64 {
-        self.steps.iter().map(Step::bytes).sum()
-    }
-
     /// Whether it sends one short request at a time, and reads everything before the next one.
     pub(super) fn sends_requests(&self) -> bool {
         /// A longer read may be a piece of a message.

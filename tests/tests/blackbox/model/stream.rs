@@ -2,7 +2,7 @@
 
 use super::program::{Script, Step};
 
-/// An urgent byte. No other byte of a stream has this value.
+/// An urgent byte. No other byte of a stream has this value, so an urgent byte at another place is found.
 pub(super) const URGENT: u8 = b'!';
 
 /// What stands for [`URGENT`] in the random bytes.
@@ -14,53 +14,37 @@ const NOT_URGENT: u8 = b'#';
 pub(super) struct Stream {
     salt: u64,
     /// The positions of urgent bytes, in their order.
-    urgent: Vec<Urgent>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Urgent {
-    position: u64,
-    /// Whether another urgent byte may arrive before the server has read past this one. Then this one becomes an ordinary
-    /// byte (tcp(7), SO_OOBINLINE; RFC 6093, section 3.2).
-    may_be_ordinary: bool,
+    urgent: Vec<u64>,
 }
 
 /// The check of an echo, piece by piece.
 #[derive(Clone, Debug)]
 pub(super) struct EchoCheck {
     stream: Stream,
-    /// The position of the next expected byte.
-    position: u64,
-    /// The number of urgent bytes before the position.
-    urgent_passed: usize,
+    /// The number of bytes that have come back.
+    echoed: u64,
     expected: Vec<u8>,
 }
 
 impl Stream {
     /// The stream of a script. `salt` tells clients apart.
     pub(super) fn of(script: &Script, salt: u64) -> Self {
-        let mut urgent: Vec<Urgent> = Vec::new();
-        let (mut position, mut awaited) = (0, 0);
+        let mut position = 0;
+        let mut urgent = Vec::new();
         for step in &script.steps {
-            match step {
-                Step::WriteUrgent => {
-                    if let Some(before) = urgent.last_mut() {
-                        // The echo of a later byte shows that the server has read past it.
-                        before.may_be_ordinary = awaited <= before.position + 1;
-                    }
-                    urgent.push(Urgent { position, may_be_ordinary: false });
-                }
-                Step::AwaitEcho => awaited = position,
-                _ => {}
+            if *step == Step::WriteUrgent {
+                urgent.push(position);
             }
             position += step.bytes();
         }
-        Self { salt, urgent }
+        Self { salt: mix(salt), urgent }
     }
 
-    /// Writes the bytes from `position` on, without those of urgent data in their place.
+    /// Writes the bytes from `position` on.
     pub(super) fn fill(&self, position: u64, bytes: &mut [u8]) {
-        let (mut at, mut rest) = (position, bytes);
+        let end = position + bytes.len() as u64;
+        let mut rest = &mut *bytes;
+        let mut at = position;
         while !rest.is_empty() {
             let word = mix(self.salt ^ (at / 8)).to_le_bytes();
             let from = (at % 8) as usize;
@@ -70,6 +54,9 @@ impl Stream {
             }
             rest = &mut rest[count..];
             at += count as u64;
+        }
+        for urgent in self.urgent.iter().filter(|urgent| (position..end).contains(urgent)) {
+            bytes[(urgent - position) as usize] = URGENT;
         }
     }
 }
@@ -84,66 +71,37 @@ fn mix(value: u64) -> u64 {
 
 impl EchoCheck {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, position: 0, urgent_passed: 0, expected: Vec::new() }
+        Self { stream, echoed: 0, expected: Vec::new() }
     }
 
-    /// Checks the next received bytes.
+    /// The number of bytes that have come back.
+    pub(super) fn echoed(&self) -> u64 {
+        self.echoed
+    }
+
+    /// Checks the next received bytes, after `sent` bytes were sent.
     ///
     /// # Errors
     /// When they are not the echo.
-    pub(super) fn receive(&mut self, received: &[u8]) -> Result<(), String> {
-        let mut rest = received;
-        while !rest.is_empty() {
-            let next = self.stream.urgent.get(self.urgent_passed).copied();
-            if let Some(urgent) = next.filter(|urgent| urgent.position == self.position) {
-                if rest[0] == URGENT {
-                    if !urgent.may_be_ordinary {
-                        return Err(format!("the urgent byte {} was echoed", self.position));
-                    }
-                    rest = &rest[1..];
-                }
-                self.position += 1;
-                self.urgent_passed += 1;
-                continue;
-            }
-            let until_urgent = next.map_or(u64::MAX, |urgent| urgent.position - self.position);
-            let count = rest.len().min(usize::try_from(until_urgent).unwrap_or(usize::MAX));
-            self.expected.resize(count, 0);
-            self.stream.fill(self.position, &mut self.expected);
-            self.expected.make_ascii_uppercase();
-            if self.expected != rest[..count] {
-                return Err(self.difference(&rest[..count]));
-            }
-            self.position += count as u64;
-            rest = &rest[count..];
+    pub(super) fn receive(&mut self, received: &[u8], sent: u64) -> Result<(), String> {
+        self.expected.resize(received.len(), 0);
+        self.stream.fill(self.echoed, &mut self.expected);
+        self.expected.make_ascii_uppercase();
+        if self.expected != received {
+            return Err(self.difference(received));
+        }
+        self.echoed += received.len() as u64;
+        if self.echoed > sent {
+            return Err(format!("{} bytes came back, but only {sent} were sent", self.echoed));
         }
         Ok(())
     }
 
-    /// The number of bytes, of `sent` ones, whose echo is complete. Urgent bytes have none.
-    pub(super) fn echoed(&self, sent: u64) -> u64 {
-        let passed = self.stream.urgent[self.urgent_passed..].iter();
-        passed
-            .take_while({
-                let mut position = self.position;
-                move |urgent| {
-                    let is_next = urgent.position == position && position < sent;
-                    position += 1;
-                    is_next
-                }
-            })
-            .fold(self.position, |position, _| position + 1)
-    }
-
     fn difference(&self, received: &[u8]) -> String {
-        let offset = received.iter().zip(&self.expected).take_while(|(got, expected)| got == expected).count();
-        let around =
-            |bytes: &[u8]| bytes[offset..bytes.len().min(offset + 16)].escape_ascii().to_string();
-        format!(
-            "the echo differs from byte {} on: '{}' instead of '{}'",
-            self.position + offset as u64,
-            around(received),
-            around(&self.expected)
-        )
+        let same = received.iter().zip(&self.expected).take_while(|(got, expected)| got == expected).count();
+        let around = |bytes: &[u8]| bytes[same..bytes.len().min(same + 16)].escape_ascii().to_string();
+        let position = self.echoed + same as u64;
+        let (got, expected) = (around(received), around(&self.expected));
+        format!("the echo differs from byte {position} on: '{got}' instead of '{expected}'")
     }
 }
