@@ -23,6 +23,7 @@ mod run;
 mod search;
 mod stream;
 
+use program::Script;
 use reference::{Answer, End};
 use search::{Settings, search};
 
@@ -85,7 +86,10 @@ fn all_modes_give_the_same_answers() {
     let program = search::programs(&kind::SERVED, settings.seed);
     let answers = run::answers(&servers, count, PATIENCE, &program);
     for (number, answers) in answers.into_iter().enumerate() {
-        let seen = answers.into_iter().map(|answers| Ok(answers?.iter().map(seen).collect::<Vec<_>>()));
+        let scripts = program(number).clients;
+        let seen = answers.into_iter().map(|answers| {
+            Ok(scripts.iter().zip(&answers?).map(|(script, answer)| seen(script, answer)).collect::<Vec<_>>())
+        });
         let seen: Vec<Result<_, String>> = seen.collect();
         for (mode, seen_in_mode) in MODES.iter().zip(&seen) {
             let (first, seed) = (MODES[0].name, settings.seed);
@@ -100,10 +104,8 @@ fn all_modes_give_the_same_answers() {
 }
 
 /// What must be the same in all modes.
-fn seen(answer: &Answer) -> (End, u64, Option<u64>) {
-    match answer.end {
-        // What a client has received before it closes depends on the moment.
-        End::ByClient => (answer.end, answer.sent, None),
-        end => (end, answer.sent, Some(answer.echoed)),
-    }
+fn seen(script: &Script, answer: &Answer) -> (u64, Option<(End, u64)>) {
+    // What a client has received before it closes depends on the moment.
+    let rest = (!script.ending.is_by_client()).then_some((answer.end, answer.echoed));
+    (answer.sent, rest)
 }

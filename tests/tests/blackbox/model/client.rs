@@ -70,6 +70,8 @@ pub(super) struct Client {
     /// The next read, if it is not due at once.
     reads_at: Option<Instant>,
     reads_slowly: Option<(usize, Duration)>,
+    /// Whether it does not wait for the echo of urgent data and of what follows it.
+    skips_urgent: bool,
     sent: u64,
     at_eof: bool,
     was_reset: bool,
@@ -105,6 +107,7 @@ impl Client {
             resets_at: None,
             reads_at: None,
             reads_slowly: None,
+            skips_urgent: false,
             sent: 0,
             at_eof: false,
             was_reset: false,
@@ -127,6 +130,11 @@ impl Client {
             client.header.reverse();
         }
         client
+    }
+
+    /// Does not wait for the echo of urgent data, and of what follows it: see [`super::run::holds_urgent_data_back`].
+    pub(super) fn skip_urgent(&mut self) {
+        self.skips_urgent = true;
     }
 
     /// What it saw, once it has ended.
@@ -183,7 +191,8 @@ impl Client {
         self.moments.acknowledged_before_drain = Some(acknowledged.min(self.sent));
     }
 
-    /// Does all that is possible without waiting. Ends if nothing was possible for as long as `patience`.
+    /// Does all that is possible without waiting. `now` was read just before, so a measured time is rather too long than too
+    /// short. Ends if nothing was possible for as long as `patience`.
     pub(super) fn go_on(&mut self, now: Instant, patience: Duration, buffer: &mut [u8]) {
         if self.outcome.is_some() || !self.is_up(now) {
             return;
@@ -194,7 +203,7 @@ impl Client {
             self.write(now, buffer);
         }
         if self.outcome.is_none() && now.duration_since(self.last_progress) > patience {
-            self.end(End::Stuck, now);
+            self.end(End::Stuck);
         }
         if self.outcome.is_some() {
             self.socket = None;
@@ -213,8 +222,8 @@ impl Client {
         (self.last_write, self.last_look, self.last_progress) = (now, now, now);
         match connected {
             Ok(socket) => self.socket = Some(socket),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.end(End::Refused, now),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.end(End::Reset, now),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.end(End::Refused),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.end(End::Reset),
             Err(error) => self.outcome = Some(Err(format!("cannot connect: {error}"))),
         }
         self.socket.is_some()
@@ -252,7 +261,7 @@ impl Client {
             let received = recv(socket, &mut buffer[..most], RecvFlags::empty());
             let is_news = !matches!(received, Err(Errno::AGAIN | Errno::INTR));
             if is_news {
-                let unread = now.duration_since(self.last_look);
+                let unread = self.last_look.elapsed();
                 self.moments.longest_unread = self.moments.longest_unread.max(unread);
                 self.last_progress = now;
             }
@@ -261,9 +270,9 @@ impl Client {
                 Ok((0, _)) => {
                     self.at_eof = true;
                     match self.was_reset {
-                        true => self.end(End::Reset, now),
+                        true => self.end(End::Reset),
                         false if self.has_half_closed || !self.script.ignores_the_end => {
-                            self.end(End::Eof, now);
+                            self.end(End::Eof);
                         }
                         false => {}
                     }
@@ -279,7 +288,7 @@ impl Client {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::CONNRESET | Errno::PIPE) => {
-                    self.end(End::Reset, now);
+                    self.end(End::Reset);
                     return Ok(());
                 }
                 Err(error) => return Err(format!("cannot receive: {error}")),
@@ -292,7 +301,7 @@ impl Client {
         self.is_blocked = false;
         if self.has_half_closed {
             if self.resets_at.is_some_and(|at| at <= now) {
-                self.reset(now);
+                self.reset();
             }
             return;
         }
@@ -376,7 +385,8 @@ impl Client {
                 self.step += 1;
             }
             Step::AwaitEcho => {
-                if self.check.echoed() < self.sent && !self.at_eof {
+                let is_held_back = self.skips_urgent && self.stream.is_urgent(self.check.echoed());
+                if self.check.echoed() < self.sent && !self.at_eof && !is_held_back {
                     return false;
                 }
                 self.step += 1;
@@ -386,7 +396,7 @@ impl Client {
     }
 
     fn note_written(&mut self, bytes: usize, now: Instant) {
-        self.moments.longest_silence = self.moments.longest_silence.max(now.duration_since(self.last_write));
+        self.moments.longest_silence = self.moments.longest_silence.max(self.last_write.elapsed());
         self.sent += bytes as u64;
         (self.last_write, self.last_progress) = (now, now);
     }
@@ -400,7 +410,7 @@ impl Client {
                 self.was_reset = true;
                 self.reads_at = None;
             }
-            Errno::PIPE | Errno::CONNRESET => self.end(End::Reset, self.last_progress),
+            Errno::PIPE | Errno::CONNRESET => self.end(End::Reset),
             error => self.outcome = Some(Err(format!("cannot send: {error}"))),
         }
     }
@@ -418,25 +428,25 @@ impl Client {
                     self.resets_at = Some(now + Duration::from_micros(after_us.into()));
                 }
                 if self.at_eof {
-                    self.end(End::Eof, now);
+                    self.end(End::Eof);
                 }
             }
-            Ending::Reset => self.reset(now),
-            Ending::Close => self.end(End::ByClient, now),
-            Ending::WaitForEnd if self.at_eof => self.end(End::Eof, now),
+            Ending::Reset => self.reset(),
+            Ending::Close => self.end(End::ByClient),
+            Ending::WaitForEnd if self.at_eof => self.end(End::Eof),
             Ending::WaitForEnd => {}
         }
     }
 
-    fn reset(&mut self, now: Instant) {
+    fn reset(&mut self) {
         let socket = self.socket.as_ref().expect("it is connected");
         // It fails if the connection was reset already.
         _ = socket.set_linger(Some(Duration::ZERO));
-        self.end(End::ByClient, now);
+        self.end(End::ByClient);
     }
 
-    fn end(&mut self, end: End, now: Instant) {
-        let silence = now.duration_since(self.last_write);
+    fn end(&mut self, end: End) {
+        let silence = self.last_write.elapsed();
         self.moments.longest_silence = self.moments.longest_silence.max(silence);
         let (sent, echoed) = (self.sent, self.check.echoed());
         self.outcome = Some(Ok(Answer { end, sent, echoed, moments: self.moments }));

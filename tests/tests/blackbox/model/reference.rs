@@ -141,7 +141,8 @@ pub(super) fn allowed(script: &Script, service: &Service, sent: u64, moments: &M
 }
 
 impl Ending {
-    fn is_by_client(self) -> bool {
+    /// Whether the client resets or closes the connection itself.
+    pub(super) fn is_by_client(self) -> bool {
         matches!(self, Self::Reset | Self::Close | Self::HalfCloseAndReset { .. })
     }
 }
