@@ -13,6 +13,7 @@ mod generated;
 mod harness;
 mod help;
 mod loadgen;
+mod model;
 mod monitoring;
 mod networks;
 mod server;
@@ -38,6 +39,7 @@ fn main() {
     let groups = [
         engines::groups(),
         server::groups(),
+        model::groups(),
         loadgen::groups(),
         help::groups(),
         generated::groups(),

@@ -189,6 +189,14 @@ impl Client {
         !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
+    /// Whether bytes have arrived and are not received yet.
+    pub(crate) fn has_reply(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let outcome = self.socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
+        self.socket.set_nonblocking(false).unwrap();
+        matches!(outcome, Ok(1..))
+    }
+
     /// Waits until bytes or the end have arrived.
     #[track_caller]
     pub(crate) fn wait_until_readable(&self) {
