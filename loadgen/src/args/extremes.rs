@@ -156,7 +156,7 @@ fn outcome(command: &str, arg: &Arg, value: &str) -> Result<(), String> {
 
 #[test]
 fn every_flag_takes_its_extremes_or_names_itself_in_an_error() {
-    let (mut taken, mut refused) = (0, 0);
+    let (mut taken, mut refused, mut unnamed) = (0, 0, Vec::new());
     let parser = super::command();
     for command in parser.get_subcommands() {
         let flags =
@@ -167,17 +167,16 @@ fn every_flag_takes_its_extremes_or_names_itself_in_an_error() {
                     Ok(()) => taken += 1,
                     Err(message) => {
                         let long = arg.get_long().expect("it is a flag");
-                        assert!(
-                            message.contains(&format!("--{long}")) || arg.get_id() == "source",
-                            "{} --{long}={value:?}: {message}",
-                            command.get_name()
-                        );
+                        if !message.contains(&format!("--{long}")) {
+                            unnamed.push(format!("{} --{long}={value:?}: {message}", command.get_name()));
+                        }
                         refused += 1;
                     }
                 }
             }
         }
     }
+    assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
     // The table of flags is not empty, and neither every value is taken nor every value refused.
     assert!(taken > 500 && refused > 2_000, "{taken} taken, {refused} refused");
 }
@@ -204,7 +203,7 @@ fn a_number_with_a_sign_is_refused_as_a_value_and_not_as_a_flag() {
 fn the_limits_of_a_flag_are_in_its_error() {
     for (args, limit) in [
         (&["run", "-c", "0"][..], "at least 1"),
-        (&["run", "-c", "10m"], "1,000,000"),
+        (&["run", "-c", "10m"], "1000000"),
         (&["run", "-p", "1000m"], "maximum"),
         (&["run", "-t", "1000000"], "maximum"),
         (&["run", "-r", "0"], "more than zero"),

@@ -8,6 +8,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::load::{
     abort::AbortOn, part::Part, rate::Rate, schedule::replay::Speed, slo::Slo, stages::Stages, start_at,
 };
+use crate::protocol::cases::cases;
 
 /// Texts that are close to valid ones: parts of valid texts in any order.
 fn pieces() -> impl Strategy<Value = String> {
@@ -82,7 +83,7 @@ fn is_stable<T: FromStr<Err: Display> + Display + PartialEq + std::fmt::Debug>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_048, ..ProptestConfig::default() })]
+    #![proptest_config(cases(2_048))]
 
     #[test]
     fn no_text_causes_a_panic_and_what_is_printed_is_parsed_as_the_same(text in texts()) {

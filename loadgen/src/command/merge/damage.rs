@@ -19,6 +19,7 @@ use crate::{
         json::{self, ReadError},
         screen::Screen,
     },
+    protocol::cases::cases,
     result::{
         comparison, sweep,
         tests::{example, with_failures, with_intervals},
@@ -54,7 +55,7 @@ fn documents() -> Vec<(&'static str, Document)> {
         for (name, seed) in [("a.json", 1), ("b.json", 2)] {
             let mut part = with_intervals();
             part.plan.seed = seed;
-            part.requests.completed += seed;
+            part.started_at_unix_ms += seed;
             sum.add(name.to_owned(), part).expect("they are parts of one load");
         }
         sum.finish(&Expectations::default()).expect("they are parts of one load")
@@ -255,7 +256,7 @@ fn deep_nesting_and_long_lists_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn random_garbage_and_random_changes_are_refused_or_used(

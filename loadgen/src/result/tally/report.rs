@@ -17,8 +17,7 @@ use crate::{
     protocol::expect::Expect,
     result::{
         self, Connections, Fairness, Generator, Kind, Latencies, Network, Rate, Report, Requests, SCHEMA,
-        Server, Status, Tls, Verdict,
-        fairness,
+        Server, Status, Tls, Verdict, fairness,
         recovery::recovery,
         setting::Setting,
         summary::{self, Unanswered},
