@@ -245,6 +245,8 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     #[test]
@@ -308,6 +310,57 @@ mod tests {
             (&format!("unix:{long}"), LongPath(108)),
         ] {
             assert_eq!(text.parse::<Address>().unwrap_err(), error, "{text}");
+        }
+    }
+
+    /// Texts that are close to an address.
+    fn texts() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "127.0.0.1",
+            "localhost",
+            "::1",
+            "fe80::1",
+            "::",
+            "[",
+            "]",
+            ":",
+            "%",
+            "lo",
+            "0",
+            "80",
+            "65535",
+            "65536",
+            "unix:",
+            "/run/a",
+            "http://",
+            "@",
+            "/",
+            " ",
+            "-",
+            "\0",
+            "\u{e9}",
+            ".",
+            "?",
+            "#",
+            "\n",
+        ]);
+        prop_oneof![3 => vec(piece, 0..7).prop_map(|pieces| pieces.concat()), 1 => "\\PC{0,20}"]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_an_address_that_is_printed_as_it_was_written_or_an_error(text in texts()) {
+            match text.parse::<Address>() {
+                Ok(address) => {
+                    let printed = address.to_string();
+                    prop_assert_eq!(printed.parse::<Address>(), Ok(address));
+                    // Only the port may have been written with zeros in front.
+                    prop_assert!(printed == text || text.contains(":0"), "{} and {}", printed, text);
+                }
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
         }
     }
 

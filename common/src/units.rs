@@ -222,6 +222,8 @@ pub fn nanoseconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     #[test]
@@ -300,6 +302,77 @@ mod tests {
         }
         assert_eq!(parse_positive_count("0").unwrap_err(), "it must be at least 1");
         assert_eq!(parse_positive_count("-1").unwrap_err(), "it must be at least 1");
+    }
+
+    /// Texts that are close to a number with a unit.
+    fn texts() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "0",
+            "1",
+            "5",
+            "999",
+            "18446744073709551616",
+            ".",
+            "-",
+            "+",
+            " ",
+            "e",
+            "k",
+            "K",
+            "m",
+            "M",
+            "s",
+            "ms",
+            "us",
+            "ns",
+            "d",
+            "h",
+            "min",
+            "\u{b5}s",
+            "\u{3bc}s",
+            "\u{663}",
+            "\0",
+            "--rate",
+            "0.0000000000000000000000000000000000000001",
+        ]);
+        prop_oneof![3 => vec(piece, 0..7).prop_map(|pieces| pieces.concat()), 1 => "\\PC{0,12}"]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_048, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_a_value_in_its_range_or_an_error(text in texts()) {
+            match parse_duration(&text) {
+                Ok(duration) => {
+                    prop_assert!(duration <= DURATION_MAX);
+                    prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+                    prop_assert_eq!(parse_positive_duration(&text).is_ok(), !duration.is_zero());
+                }
+                Err(error) => prop_assert!(!error.is_empty() && parse_positive_duration(&text).is_err()),
+            }
+            match parse_count(&text) {
+                Ok(count) => {
+                    prop_assert!(count <= 1_000_000_000_000_000);
+                    prop_assert_eq!(parse_count(&count.to_string()), Ok(count));
+                    prop_assert_eq!(parse_positive_count(&text).is_ok(), count > 0);
+                }
+                Err(error) => prop_assert!(!error.is_empty() && parse_positive_count(&text).is_err()),
+            }
+            if let Some(number) = Decimal::parse(&text) {
+                // The last digit after the point is not 0, so the number is whole only without decimals.
+                prop_assert_eq!(number.times(1).is_ok(), number.decimals == 0 || number.digits == 0);
+                let _not_whole = number.times(u64::MAX);
+            }
+        }
+
+        #[test]
+        fn every_duration_is_printed_so_that_it_is_parsed_as_the_same(ns in 0..=DURATION_MAX.as_nanos() as u64) {
+            let duration = Duration::from_nanos(ns);
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+            prop_assert_eq!(parse_duration(&format!("{ns}ns")), Ok(duration));
+            prop_assert_eq!(nanoseconds(duration), ns);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod compare;
 mod dialogue;
+#[cfg(test)]
+mod extremes;
 pub(crate) mod load;
 pub(crate) mod merge;
 pub(crate) mod servers;

@@ -11,4 +11,6 @@ pub(crate) mod schedule;
 pub(crate) mod slo;
 pub(crate) mod stages;
 pub(crate) mod start_at;
+#[cfg(test)]
+mod texts;
 pub(crate) mod tls;

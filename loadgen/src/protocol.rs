@@ -231,7 +231,11 @@ protocols! {
 }
 
 #[cfg(test)]
+pub(crate) mod cases;
+#[cfg(test)]
 mod chunking;
+#[cfg(test)]
+mod wrong_byte;
 
 #[cfg(test)]
 mod tests {

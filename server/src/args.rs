@@ -1,5 +1,8 @@
 //! The command line: syntax only. [`crate::Setup`] validates it.
 
+#[cfg(test)]
+mod extremes;
+
 use std::{any::TypeId, path::PathBuf, time::Duration};
 
 use clap::{

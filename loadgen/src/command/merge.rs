@@ -100,4 +100,6 @@ fn merge(request: MergeRequest<'_>) -> anyhow::Result<Report> {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

@@ -303,10 +303,12 @@ impl<X: Exchange> Bench<X> {
 
 /// Requests.
 impl<X: Exchange> Bench<X> {
-    /// Whether a client may begin a request that is due at `due_ns`.
+    /// Whether a client may begin a request that is due at `due_ns`. The budgets count only requests of the window; `own_budget` is
+    /// the client's.
     #[inline]
-    pub(crate) fn admits(&self, due_ns: u64) -> bool {
-        due_ns < self.window.end_ns && self.requests.has_budget()
+    pub(crate) fn admits(&self, due_ns: u64, own_budget: u64) -> bool {
+        due_ns < self.window.start_ns
+            || due_ns < self.window.end_ns && own_budget > 0 && self.requests.has_budget()
     }
 
     /// Whether every request of the planned number has an outcome.
@@ -329,12 +331,14 @@ impl<X: Exchange> Bench<X> {
         self.requests.last_reply_ns()
     }
 
-    /// A client has begun a request.
+    /// A client has begun a request. Returns whether it is one of the window.
     #[inline]
-    pub(crate) fn request_begun(&mut self, due_ns: u64) {
-        if self.window.contains(due_ns) {
+    pub(crate) fn request_begun(&mut self, due_ns: u64) -> bool {
+        let is_counted = self.window.contains(due_ns);
+        if is_counted {
             self.requests.begun(self.clock.now_ns());
         }
+        is_counted
     }
 
     /// The client was free to send an open loop's request, and tries to write it for the first time `lag_ns` later.

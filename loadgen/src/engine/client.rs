@@ -31,6 +31,8 @@ pub(crate) struct Client<X: Exchange> {
     place: u32,
     connection: Connection,
     schedule: Schedule,
+    /// How many requests of the window the client may still begin.
+    budget: u64,
     requests: Requests,
     /// The state of the oldest reply, if a part of it has arrived.
     reading: X::Reading,
@@ -75,6 +77,7 @@ impl<X: Exchange> Client<X> {
             place,
             connection: Connection::new(target, source, tls),
             schedule: Schedule::empty(),
+            budget: 0,
             requests: Requests::new(pipeline),
             reading: X::Reading::default(),
             due_armed: false,
@@ -92,9 +95,10 @@ impl<X: Exchange> Client<X> {
         self.number
     }
 
-    /// The load begins.
-    pub(crate) fn start(&mut self, schedule: Schedule, bench: &mut Bench<X>) {
+    /// The load begins. The client may begin `budget` requests of the window.
+    pub(crate) fn start(&mut self, schedule: Schedule, budget: u64, bench: &mut Bench<X>) {
         self.schedule = schedule;
+        self.budget = budget;
         self.carry_on(bench, Ok(()));
     }
 
@@ -148,7 +152,7 @@ impl<X: Exchange> Client<X> {
 
     /// Whether a request that was due before the window's end has not begun.
     pub(crate) fn owes(&self, bench: &Bench<X>) -> bool {
-        self.schedule.peek().is_some_and(|due_ns| bench.admits(due_ns))
+        self.schedule.peek().is_some_and(|due_ns| bench.admits(due_ns, self.budget))
     }
 
     /// Segments that the client's connection has retransmitted; 0 without a connection.
@@ -166,7 +170,7 @@ impl<X: Exchange> Client<X> {
         self.silence.ended(end_ns, bench.paused_ns(), window);
         let is_spent = bench.is_spent();
         self.cut_off(bench);
-        let unsent = self.schedule.due_within(window.start_ns, end_ns).min(bench.budget());
+        let unsent = self.schedule.due_within(window.start_ns, end_ns).min(self.budget).min(bench.budget());
         self.missed += unsent;
         // Each of these requests was due before the window's end.
         bench.requests_unsent(unsent, bench.now_ns() - end_ns);

@@ -30,7 +30,10 @@ use crate::{
         sources::Sources,
         tls::TlsClient,
     },
-    load::{plan::Plan, schedule::Schedule},
+    load::{
+        plan::Plan,
+        schedule::{Schedule, budget::Budget},
+    },
     protocol::exchange::{Exchange, Visitor},
 };
 
@@ -61,8 +64,8 @@ pub(crate) struct Task {
     pub notices: Sender<Notice>,
     /// Recordings that can be used again.
     pub recycled: Receiver<Box<Recording>>,
-    /// The number of requests of the window that the thread may begin.
-    pub budget: u64,
+    /// What the thread may begin in the window.
+    pub budget: Budget,
     /// The thread's request log, if there is one.
     pub log: Option<RequestLog>,
 }
@@ -83,6 +86,8 @@ struct Worker<X: Exchange> {
     wrong_protocol_reported: bool,
     /// When a client was last connected.
     last_connected_ns: u64,
+    /// When the last request of the planned number is due, if that is known.
+    last_due_ns: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +131,10 @@ impl<X: Exchange> Worker<X> {
         let poller = Poller::new()?;
         poller.add(task.control.waker(task.thread), WAKER, Interest::Readable)?;
         let clients = clients(&task);
+        let requests = task.budget.requests;
         let log = task.log.take();
         let mut bench =
-            Bench::new(&plan, exchange, task.budget, clients.len(), task.targets.clone(), task.clock, poller);
+            Bench::new(&plan, exchange, requests, clients.len(), task.targets.clone(), task.clock, poller);
         bench.set_log(log);
         let until_ns = bench
             .now_ns()
@@ -137,6 +143,7 @@ impl<X: Exchange> Worker<X> {
         Ok(Self {
             task,
             last_connected_ns: bench.now_ns(),
+            last_due_ns: None,
             bench,
             clients,
             phase: Phase::Connecting { until_ns },
@@ -218,9 +225,11 @@ impl<X: Exchange> Worker<X> {
         let plan = self.task.plan.clone();
         self.bench.load_begins(window);
         self.phase = Phase::WarmUp;
-        for client in &mut self.clients {
-            let place = plan.place(client.number());
-            client.start(Schedule::new(&plan.load, place, at_ns), &mut self.bench);
+        self.last_due_ns =
+            self.task.budget.division.as_ref().map(|division| at_ns.saturating_add(division.last_due_ns));
+        for (place, client) in self.clients.iter_mut().enumerate() {
+            let schedule = Schedule::new(&plan.load, plan.place(client.number()), at_ns);
+            client.start(schedule, self.task.budget.of_client(place), &mut self.bench);
         }
     }
 
@@ -286,12 +295,16 @@ impl<X: Exchange> Worker<X> {
         self.phase = Phase::Grace { until_ns: now_ns.saturating_add(nanoseconds(grace)) };
     }
 
-    /// Whether every request of the planned number has an outcome, or the server has been unreachable for the timeout in a
-    /// run without a duration.
+    /// Whether every request of the planned number has an outcome. A run without a duration is also done when the server has been
+    /// unreachable for the timeout, or when all requests are due and no reply has arrived for the timeout: a client without a
+    /// connection may have requests left, which no other client sends for it.
     fn is_done(&self) -> bool {
-        let disconnected_ns = self.bench.now_ns().saturating_sub(self.last_connected_ns);
+        let is_past =
+            |since_ns: u64| self.bench.now_ns().saturating_sub(since_ns) >= self.bench.rules().timeout_ns;
+        let is_silent =
+            || self.last_due_ns.is_some_and(|due_ns| is_past(due_ns.max(self.bench.last_reply_ns())));
         let is_abandoned =
-            self.task.plan.timing.duration.is_none() && disconnected_ns >= self.bench.rules().timeout_ns;
+            self.task.plan.timing.duration.is_none() && (is_past(self.last_connected_ns) || is_silent());
         self.bench.is_spent() || is_abandoned
     }
 

@@ -46,12 +46,6 @@ impl Clients {
         self.of_thread(0, 1)
     }
 
-    /// The thread that has a client, if it is one of this generator.
-    pub(crate) fn thread_of(&self, client: u32, threads: usize) -> Option<usize> {
-        let Part { number, of } = self.division();
-        (client % of == number).then(|| self.place(client) as usize % threads)
-    }
-
     /// The place of a client among those of this generator, from 0.
     pub(crate) fn place(&self, client: u32) -> u32 {
         client / self.division().of
@@ -109,12 +103,6 @@ mod tests {
                 let here: Vec<_> = (0..threads).flat_map(|thread| part.of_thread(thread, threads)).collect();
                 assert_eq!(here.len(), part.here() as usize, "{whole} {of} {threads}");
                 assert!(here.iter().all(|client| client % of == number));
-                for thread in 0..threads {
-                    assert!(
-                        part.of_thread(thread, threads)
-                            .all(|client| part.thread_of(client, threads) == Some(thread))
-                    );
-                }
                 let mut places: Vec<_> = here.iter().map(|client| part.place(*client)).collect();
                 places.sort_unstable();
                 assert_eq!(places, (0..part.here()).collect::<Vec<_>>());

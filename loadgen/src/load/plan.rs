@@ -11,7 +11,10 @@ use crate::{
     load::{
         abort::AbortOn,
         clients::Clients,
-        schedule::{Load, Pace, Place, budget},
+        schedule::{
+            Load, Pace, Place,
+            budget::{self, Budget},
+        },
         slo::Slo,
         stages::Stages,
         tls::TlsPlan,
@@ -137,17 +140,18 @@ impl Plan {
         Place { client, clients: self.clients.whole, pipeline: self.pipeline, seed: self.seed }
     }
 
-    /// The number of requests of the window that each load thread may begin. None: `duration` alone ends the window.
-    pub(crate) fn budgets(&self) -> Option<Vec<u64>> {
-        let requests = self.timing.requests?;
-        Some(budget::budgets(&self.load, requests, self.timing.warmup, self.clients, self.threads, self.seed))
+    /// What each load thread may begin in the window. Without a number of requests, the duration alone ends the window.
+    pub(crate) fn budgets(&self) -> Vec<Budget> {
+        let Some(requests) = self.timing.requests else { return vec![Budget::UNLIMITED; self.threads] };
+        budget::budgets(&self.load, requests, self.timing.warmup, self.clients, self.threads, self.seed)
     }
 
     /// The maximum number of requests in the window of this generator.
     pub(crate) fn requests(&self) -> Option<u64> {
+        let whole = self.timing.requests?;
         match self.clients.part {
-            Some(_) => Some(self.budgets()?.iter().sum()),
-            None => self.timing.requests,
+            Some(_) => Some(self.budgets().iter().map(|budget| budget.requests).sum()),
+            None => Some(whole),
         }
     }
 
@@ -215,28 +219,23 @@ pub(crate) mod tests {
         Part { number, of }
     }
 
-    /// The requests of a generator in the warm-up and in the window, which lasts at most 3 s. Each thread begins its requests in
-    /// the order of their due times, as long as its budget lasts.
+    /// The requests of a generator in the warm-up and in the window, which lasts at most 3 s.
     fn due(plan: &Plan) -> Vec<Due> {
         let warmup_ns = nanoseconds(plan.timing.warmup);
         let end_ns = warmup_ns + 3 * NS_PER_S;
-        let budgets = plan.budgets().unwrap_or_else(|| vec![u64::MAX; plan.threads]);
         let mut all = Vec::new();
-        for (thread, budget) in budgets.into_iter().enumerate() {
-            let mut of_thread = Vec::new();
-            for client in plan.clients.of_thread(thread, plan.threads) {
+        for (thread, budget) in plan.budgets().into_iter().enumerate() {
+            for (place, client) in plan.clients.of_thread(thread, plan.threads).enumerate() {
                 let mut schedule = Schedule::new(&plan.load, plan.place(client), 0);
-                let mut number = 0;
-                while let Some(due_ns) = schedule.peek().filter(|due_ns| *due_ns < end_ns) {
-                    of_thread.push((client, number, due_ns));
+                let (mut number, mut left) = (0, budget.of_client(place));
+                let may_begin = |due_ns: u64, left: u64| due_ns < warmup_ns || due_ns < end_ns && left > 0;
+                while let Some(due_ns) = schedule.peek().filter(|due_ns| may_begin(*due_ns, left)) {
+                    all.push((client, number, due_ns));
                     schedule.pop();
                     number += 1;
+                    left -= u64::from(due_ns >= warmup_ns);
                 }
             }
-            of_thread.sort_unstable_by_key(|(client, _, due_ns)| (*due_ns, *client));
-            let before = of_thread.partition_point(|(.., due_ns)| *due_ns < warmup_ns);
-            of_thread.truncate(before.saturating_add(usize::try_from(budget).unwrap_or(usize::MAX)));
-            all.extend(of_thread);
         }
         all.sort_unstable();
         all

@@ -7,6 +7,8 @@ pub(crate) mod budget;
 mod constant;
 pub(crate) mod course;
 mod poisson;
+#[cfg(test)]
+mod properties;
 pub(crate) mod replay;
 mod staged;
 

@@ -6,8 +6,8 @@ use proptest::{collection::vec, prelude::*};
 
 use self::streams::Reply;
 use super::{
-    Asked, End, Malformed, Progress, Protocol, Status, fixed::Fixed, http::Http, length::Length, line::Line,
-    memcached::Memcached, resp::Resp,
+    Asked, End, Malformed, Progress, Protocol, Status, cases::cases, fixed::Fixed, http::Http,
+    length::Length, line::Line, memcached::Memcached, resp::Resp,
 };
 
 /// Reads these pieces. The ends of the replies, whose lengths are those of the whole replies, and the bytes after the last one.
@@ -67,17 +67,8 @@ pub(super) fn each_chunking_of<P: Protocol>(
     check(&stream.chunks(1).collect::<Vec<_>>());
 }
 
-/// Cases for each property, unless `PROPTEST_CASES` is set: all of them take a few seconds.
+/// Cases for each property: all of them take a few seconds.
 const CASES: u32 = 1024;
-
-fn config() -> ProptestConfig {
-    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_some() {
-        default
-    } else {
-        ProptestConfig { cases: CASES, ..default }
-    }
-}
 
 /// Cuts a stream into pieces, each as long as the next of these lengths, repeated.
 fn cut<'a>(stream: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
@@ -162,7 +153,7 @@ macro_rules! properties {
             use super::*;
 
             proptest! {
-                #![proptest_config(config())]
+                #![proptest_config(cases(CASES))]
 
                 #[test]
                 fn valid_streams_have_their_replies_in_every_chunking($generated in $strategy, lengths in lengths()) {

@@ -55,11 +55,11 @@ impl Length {
         adjustment: i64,
     ) -> Result<Self, String> {
         if !(1..=8).contains(&width) {
-            return Err(format!("a length field has 1 to 8 bytes, and this one has {width}"));
+            return Err(format!("--length-field-length {width}: a length field has 1 to 8 bytes"));
         }
         if offset > OFFSET_MAX {
             return Err(format!(
-                "a length field begins after at most {OFFSET_MAX} bytes, and this one after {offset}"
+                "--length-field-offset {offset}: a length field begins after at most {OFFSET_MAX} bytes"
             ));
         }
         Ok(Self { offset, width, order, adjustment })
@@ -82,8 +82,8 @@ impl Length {
             text.expand(&At { client, request, seed: sample.into() }, &mut bytes);
             if self.value(bytes.len()).is_none() {
                 return Err(format!(
-                    "a length field of {} cannot hold the length of a text of {} with the adjustment {}: \
-                     shorten the text, widen the field or change the adjustment",
+                    "a length field of {} cannot hold the length of a text of {} with the adjustment {}: shorten the text, or change \
+                     --length-field-length or --length-adjustment",
                     common::human::plural(self.width as u64, "byte"),
                     common::human::plural(bytes.len() as u64, "byte"),
                     self.adjustment

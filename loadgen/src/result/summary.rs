@@ -1,6 +1,8 @@
 //! Makes the numbers of a report from histograms. Pure.
 
 mod bars;
+#[cfg(test)]
+mod exact;
 mod hdr;
 mod quantile;
 

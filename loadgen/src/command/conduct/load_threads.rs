@@ -82,8 +82,7 @@ impl LoadThreads {
         interruption.stop_on_signal(&control, clock);
         let (sender, notices) = mpsc::channel();
         let (mut workers, mut recycling, mut logs) = (Vec::new(), Vec::new(), logs.into_iter());
-        let budgets = plan.budgets().unwrap_or_else(|| vec![u64::MAX; plan.threads]);
-        for (thread, budget) in budgets.into_iter().enumerate() {
+        for (thread, budget) in plan.budgets().into_iter().enumerate() {
             let (recycle, recycled) = mpsc::channel();
             recycling.push(recycle);
             let task = Task {

@@ -153,6 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::cases::cases;
 
     fn counts(times: &[u64]) -> Counts {
         let mut counts = Counts::default();
@@ -192,6 +193,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn a_sum_holds_every_sample_in_little_memory(
             one in prop::collection::vec(0_u64..=LATENCY_NS_MAX, 0..200),

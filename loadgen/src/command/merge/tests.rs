@@ -7,7 +7,7 @@ use crate::{
     engine::latency,
     engine::wall_clock::ClockQuality,
     load::schedule::Arrival,
-    protocol::exchange::Mismatch,
+    protocol::{cases::cases, exchange::Mismatch},
     result::{
         Calibration, Fairness, Interval, Latency, Loop, MergedPart, Network, Outcomes, PartShare, Stage,
         StagePlan, Status, fairness,
@@ -756,7 +756,7 @@ fn without_order(report: Report) -> Report {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn the_sum_is_the_same_in_any_order(

@@ -166,13 +166,16 @@ impl<X: Exchange> Client<X> {
         }
         let first_new = self.requests.begun();
         while self.requests.outstanding() < bench.rules().pipeline && self.may_begin_on_connection(bench) {
-            let Some(due_ns) = self.schedule.peek().filter(|due_ns| bench.admits(*due_ns)) else { break };
+            let Some(due_ns) = self.schedule.peek().filter(|due_ns| bench.admits(*due_ns, self.budget))
+            else {
+                break;
+            };
             if due_ns > bench.now_ns() {
                 self.arm_due(bench, due_ns);
                 break;
             }
             self.schedule.pop();
-            bench.request_begun(due_ns);
+            self.budget -= u64::from(bench.request_begun(due_ns));
             self.requests.begin(due_ns);
             self.silence.reply_owed(due_ns.max(bench.last_pause_end_ns()), bench.paused_ns());
         }

@@ -1,8 +1,8 @@
-//! The number of requests that each load thread may begin in the window of a run with `--requests`. Pure.
+//! The requests that each load thread and each client may begin in the window of a run with `--requests`. Pure.
 //!
-//! In an open loop, the window has the requests that are due first, so a thread may begin those of them that its clients have.
-//! So the division into threads and parts changes nothing about what is sent. In a closed loop, no request is known before, and
-//! the threads divide the number evenly.
+//! In an open loop, the window has the requests that are due first, so a client may begin those of them that are its own, however
+//! late it is. So neither the division into threads and parts nor the lateness of a client changes what is sent. In a closed loop,
+//! no request is known before: the threads divide the number evenly, and the clients of a thread share its part.
 
 use std::time::Duration;
 
@@ -17,6 +17,38 @@ const DRAWN_MAX: f64 = 1e8;
 /// The number of standard deviations around the expected time of the last request within which it is looked for first.
 const DEVIATIONS: f64 = 6.0;
 
+/// What a load thread may begin in the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// The number of requests.
+    pub requests: u64,
+    /// How they are divided among the clients. None: the clients share them.
+    pub division: Option<Division>,
+}
+
+/// The requests of each client of a load thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Division {
+    /// How many requests of the window each client may begin, in the order of the clients.
+    pub of_clients: Box<[u64]>,
+    /// When the last request of the whole load is due, after the start of the load.
+    pub last_due_ns: u64,
+}
+
+impl Budget {
+    /// Without `--requests`, the window alone ends the load.
+    pub(crate) const UNLIMITED: Budget = Budget { requests: u64::MAX, division: None };
+
+    /// How many requests of the window the client at `place` may begin, as far as the thread still may begin one.
+    pub(crate) fn of_client(&self, place: usize) -> u64 {
+        self.division.as_ref().map_or(u64::MAX, |division| division.of_clients[place])
+    }
+
+    fn divided(of_clients: Box<[u64]>, last_due_ns: u64) -> Self {
+        Self { requests: of_clients.iter().sum(), division: Some(Division { of_clients, last_due_ns }) }
+    }
+}
+
 /// The budgets of the load threads of this generator for the first `requests` requests of the whole load, from the end of the
 /// warm-up on. The budgets of all threads of all parts add up to `requests`.
 pub(crate) fn budgets(
@@ -26,17 +58,24 @@ pub(crate) fn budgets(
     clients: Clients,
     threads: usize,
     seed: u64,
-) -> Vec<u64> {
+) -> Vec<Budget> {
     let warmup_ns = nanoseconds(warmup);
-    let in_turn = |first: u128| {
+    let in_turn = |first: u128, last_due_ns: u64| {
         let end = first + u128::from(requests);
-        let of_thread = |thread| of_thread(clients, thread, threads, first, end);
+        let of_thread = |thread| {
+            let numbers = clients.of_thread(thread, threads);
+            Budget::divided(
+                numbers.map(|client| of_client(clients, client, first, end)).collect(),
+                last_due_ns,
+            )
+        };
         (0..threads).map(of_thread).collect()
     };
     match load {
-        Load::Replay(_) => in_turn(0),
+        Load::Replay(times) => in_turn(0, times.last_due_ns(requests)),
         Load::Open { pace: Pace::Constant(rate), arrival: Arrival::Constant } => {
-            in_turn(rate.due_before(warmup_ns))
+            let first = rate.due_before(warmup_ns);
+            in_turn(first, rate.due_ns(first + u128::from(requests).saturating_sub(1)))
         }
         Load::Open { pace: Pace::Constant(rate), arrival: Arrival::Poisson }
             if drawn(*rate, requests, warmup_ns) <= DRAWN_MAX =>
@@ -45,19 +84,16 @@ pub(crate) fn budgets(
         }
         // Stages have no number of requests.
         Load::Open { .. } | Load::Closed { .. } => {
-            (0..threads).map(|thread| clients.share_of_thread(requests, thread, threads)).collect()
+            let share = |thread| clients.share_of_thread(requests, thread, threads);
+            (0..threads).map(|thread| Budget { requests: share(thread), division: None }).collect()
         }
     }
 }
 
-/// The requests from number `first` on and before number `end` of a thread's clients, if all clients send in turn.
-fn of_thread(clients: Clients, thread: usize, threads: usize, first: u128, end: u128) -> u64 {
-    let whole = u128::from(clients.whole);
-    let of_client = |client: u32| {
-        let before = |number: u128| number.saturating_sub(client.into()).div_ceil(whole);
-        before(end) - before(first)
-    };
-    clients.of_thread(thread, threads).map(of_client).sum::<u128>() as u64
+/// The requests from number `first` on and before number `end` of a client, if all clients send in turn.
+fn of_client(clients: Clients, client: u32, first: u128, end: u128) -> u64 {
+    let before = |number: u128| number.saturating_sub(client.into()).div_ceil(clients.whole.into());
+    (before(end) - before(first)) as u64
 }
 
 /// The number of requests until the last one of the window, including those of the warm-up.
@@ -76,7 +112,7 @@ struct First<'a> {
 }
 
 impl First<'_> {
-    fn budgets(&self, threads: usize) -> Vec<u64> {
+    fn budgets(&self, threads: usize) -> Vec<Budget> {
         let mut deviations = DEVIATIONS;
         loop {
             if let Some(budgets) = self.within(threads, deviations) {
@@ -88,37 +124,35 @@ impl First<'_> {
     }
 
     /// The budgets. None if the last request is not within this number of standard deviations of its expected time.
-    fn within(&self, threads: usize, deviations: f64) -> Option<Vec<u64>> {
+    fn within(&self, threads: usize, deviations: f64) -> Option<Vec<Budget>> {
         let (gap_ns, requests) = (self.rate.mean_gap_ns(), self.requests as f64);
         let margin = deviations * requests.sqrt();
         let after = |requests: f64| self.warmup_ns.saturating_add((requests.max(0.0) * gap_ns) as u64);
         let (low_ns, high_ns) = (after(requests - margin), after(requests + margin));
-        let mut budgets = vec![0; threads];
-        let (mut before, mut near) = (0, Vec::new());
+        let mut of_clients = vec![0; self.clients.whole as usize];
+        let mut near = Vec::new();
         for client in 0..self.clients.whole {
             let place = Place { client, clients: self.clients.whole, pipeline: 1, seed: self.seed };
             let mut schedule = Schedule::new(self.load, place, 0);
-            let certain = schedule.due_within(self.warmup_ns, low_ns);
-            before += certain;
-            if let Some(thread) = self.clients.thread_of(client, threads) {
-                budgets[thread] += certain;
-            }
+            of_clients[client as usize] = schedule.due_within(self.warmup_ns, low_ns);
             while let Some(due_ns) = schedule.peek().filter(|due_ns| *due_ns < high_ns) {
                 near.push((due_ns, client));
                 schedule.pop();
             }
         }
-        let rest = self.requests.checked_sub(before)? as usize;
+        let rest = self.requests.checked_sub(of_clients.iter().sum())? as usize;
         if near.len() < rest {
             return None;
         }
         near.sort_unstable();
-        for (_, client) in &near[..rest] {
-            if let Some(thread) = self.clients.thread_of(*client, threads) {
-                budgets[thread] += 1;
-            }
-        }
-        Some(budgets)
+        near.truncate(rest);
+        near.iter().for_each(|(_, client)| of_clients[*client as usize] += 1);
+        let last_due_ns = near.last().map_or(low_ns, |(due_ns, _)| *due_ns);
+        let of_thread = |thread| {
+            let numbers = self.clients.of_thread(thread, threads);
+            Budget::divided(numbers.map(|client| of_clients[client as usize]).collect(), last_due_ns)
+        };
+        Some((0..threads).map(of_thread).collect())
     }
 }
 
@@ -127,8 +161,8 @@ mod tests {
     use super::*;
     use crate::load::part::Part;
 
-    /// The number of each client's requests among the first ones, found one by one.
-    fn one_by_one(load: &Load, requests: usize, warmup_ns: u64, clients: u32, seed: u64) -> Vec<u64> {
+    /// The number of each client's requests among the first ones, found one by one, and when the last one is due.
+    fn one_by_one(load: &Load, requests: usize, warmup_ns: u64, clients: u32, seed: u64) -> (Vec<u64>, u64) {
         let mut all = Vec::new();
         for client in 0..clients {
             let mut schedule = Schedule::new(load, Place { client, clients, pipeline: 1, seed }, 0);
@@ -142,7 +176,7 @@ mod tests {
         all.sort_unstable();
         let mut counts = vec![0; clients as usize];
         all[..requests].iter().for_each(|(_, client)| counts[*client as usize] += 1);
-        counts
+        (counts, all[requests - 1].0)
     }
 
     #[test]
@@ -158,17 +192,18 @@ mod tests {
                 (57, 11, 3, 2),
                 (500, 50, 7, 5),
             ] {
-                let counts = one_by_one(&load, requests as usize, 7_000_000, whole, 3);
+                let (counts, last_due_ns) = one_by_one(&load, requests as usize, 7_000_000, whole, 3);
                 let mut sum = 0;
                 for number in 0..of {
                     let clients = Clients { whole, part: Some(Part { number, of }) };
                     let found = budgets(&load, requests, warmup, clients, threads, 3);
                     let of_thread = |thread| {
-                        clients.of_thread(thread, threads).map(|client| counts[client as usize]).sum::<u64>()
+                        let numbers = clients.of_thread(thread, threads);
+                        Budget::divided(numbers.map(|client| counts[client as usize]).collect(), last_due_ns)
                     };
                     let expected: Vec<_> = (0..threads).map(of_thread).collect();
                     assert_eq!(found, expected, "{arrival:?} {requests} {whole} {number}/{of} {threads}");
-                    sum += found.iter().sum::<u64>();
+                    sum += found.iter().map(|budget| budget.requests).sum::<u64>();
                 }
                 assert_eq!(sum, requests);
             }
@@ -187,13 +222,20 @@ mod tests {
             seed: 5,
         };
         assert_eq!(first.within(1, 0.0), None);
-        assert_eq!(first.budgets(1), [1_000]);
+        let budgets = first.budgets(1);
+        assert_eq!(budgets.iter().map(|budget| budget.requests).collect::<Vec<_>>(), [1_000]);
+        let (counts, last_due_ns) = one_by_one(&load, 1_000, 0, 10, 5);
+        assert_eq!(budgets[0].division, Some(Division { of_clients: counts.into(), last_due_ns }));
     }
 
     #[test]
     fn the_threads_of_a_closed_loop_divide_the_number_evenly() {
         let load = Load::Closed { think: Duration::ZERO };
-        let of = |clients, threads| budgets(&load, 11, Duration::ZERO, clients, threads, 1);
+        let of = |clients, threads| {
+            let budgets = budgets(&load, 11, Duration::ZERO, clients, threads, 1);
+            assert!(budgets.iter().all(|budget| budget.division.is_none()), "the clients of a thread share");
+            budgets.iter().map(|budget| budget.requests).collect::<Vec<_>>()
+        };
         assert_eq!(of(Clients::all(5), 3), [4, 4, 3]);
         let part = |number| Clients { whole: 5, part: Some(Part { number, of: 2 }) };
         assert_eq!((of(part(0), 2), of(part(1), 2)), (vec![3, 3], vec![3, 2]));

@@ -102,6 +102,12 @@ impl ReplayTimes {
         self.due_ns.len() as u64
     }
 
+    /// When the last of the first `requests` requests is due.
+    pub(super) fn last_due_ns(&self, requests: u64) -> u64 {
+        let last = usize::try_from(requests).unwrap_or(usize::MAX).min(self.due_ns.len()).saturating_sub(1);
+        self.due_ns.get(last).copied().unwrap_or_default()
+    }
+
     /// The requests per second from the start of the load to the last request. None if all are due at the start.
     pub(crate) fn rate_per_s(&self) -> Option<f64> {
         let span_ns = self.due_ns.last().copied().filter(|span_ns| *span_ns > 0)?;

@@ -57,7 +57,9 @@ impl Staged {
     }
 
     fn update(&mut self) {
-        self.due_ns = self.start_ns.saturating_add(self.course.due_ns(self.number, &mut self.piece));
+        let due_ns = self.start_ns.saturating_add(self.course.due_ns(self.number, &mut self.piece));
+        // In a ramp of more than 104 days (2^53 ns), a float is rounded to several nanoseconds.
+        self.due_ns = self.due_ns.max(due_ns);
     }
 }
 
@@ -101,7 +103,8 @@ impl StagedPoisson {
         let gap: f64 = Exp1.sample(&mut self.random);
         self.requests = self.requests.saturating_add((gap * self.clients * ONE as f64) as Requests);
         let due_ns = self.course.moment(self.requests, &mut self.piece);
-        self.due_ns = self.start_ns.saturating_add(due_ns);
+        // See `Staged`.
+        self.due_ns = self.due_ns.max(self.start_ns.saturating_add(due_ns));
     }
 }
 

@@ -26,14 +26,16 @@ pub(crate) struct Server {
     pub context_switches_per_request: Option<f64>,
 }
 
-/// The counters of the network stack on the generator's machine from the first connection to the window's end (proc(5),
-/// `/proc/net/snmp` and `/proc/net/netstat`; tcp(7), `TCP_INFO`).
+/// The counters of the network stack on the generator's machine (proc(5), `/proc/net/snmp` and `/proc/net/netstat`; tcp(7),
+/// `TCP_INFO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
-    /// Segments that the clients' own connections retransmitted, of the connections that exist at the end.
+    /// Segments that the clients' own connections retransmitted, of the connections that exist at the end: at most
+    /// `retransmissions`, as the kernel counts them from the connect on.
     pub client_retransmissions: u64,
-    /// Segments that all connections of this network namespace retransmitted.
+    /// Segments that all connections of this network namespace retransmitted in the window.
     pub retransmissions: u64,
-    /// Connections that a full accept queue in this network namespace refused: a server on this machine did not accept them.
+    /// Connections that a full accept queue in this network namespace refused, from the first connection to the end of the window:
+    /// a server on this machine did not accept them.
     pub listen_overflows: u64,
 }

@@ -17,9 +17,7 @@ use crate::{
     protocol::expect::Expect,
     result::{
         self, Connections, Fairness, Generator, Kind, Latencies, Network, Rate, Report, Requests, SCHEMA,
-        Server, Status, Tls, Verdict,
-        cost::Cost,
-        fairness,
+        Server, Status, Tls, Verdict, fairness,
         recovery::recovery,
         setting::Setting,
         summary::{self, Unanswered},
@@ -238,15 +236,8 @@ impl Tally {
     }
 
     fn network(&self, setting: &Setting) -> Option<Network> {
-        let (_, Cost { machine: after, .. }) = self.cost?;
-        let before = setting.machine_at_start;
-        let since = |of: fn(&MachineProbe) -> Option<u64>| Some(of(&after)?.saturating_sub(of(&before)?));
-        Some(Network {
-            client_retransmissions: self.client_retransmissions,
-            // The clients' counters are read a little later, when their last replies have arrived.
-            retransmissions: since(|machine| machine.retransmissions)?.max(self.client_retransmissions),
-            listen_overflows: since(|machine| machine.listen_overflows)?,
-        })
+        let (before, after) = self.cost?;
+        network(setting.machine_at_start, before.machine, after.machine, self.client_retransmissions)
     }
 
     fn server(&self, identity: &Identity) -> Option<Server> {
@@ -341,4 +332,49 @@ fn insecure_note(plan: &Plan) -> Option<String> {
 /// The count of each kind of failure, by the name of the kind.
 fn errors(failures: &FailureCounts) -> BTreeMap<String, u64> {
     Failure::ALL.iter().map(|(kind, name, _)| ((*name).to_owned(), failures.get(*kind))).collect()
+}
+
+/// The counters of the network stack. The machine's are known before the first connection, at the start of the window and at its end.
+///
+/// The counters of the clients begin with their connections, in the warm-up or before it. To read all of them at the start of the
+/// window would delay the load; the machine's own counter, which counts the same segments, bounds those of the window.
+fn network(
+    at_start: MachineProbe,
+    before: MachineProbe,
+    after: MachineProbe,
+    client_retransmissions: u64,
+) -> Option<Network> {
+    let retransmissions = after.retransmissions?.saturating_sub(before.retransmissions?);
+    Some(Network {
+        client_retransmissions: client_retransmissions.min(retransmissions),
+        retransmissions,
+        // A client that connects may overflow the queue, too.
+        listen_overflows: after.listen_overflows?.saturating_sub(at_start.listen_overflows?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retransmissions_of_a_long_warm_up_are_none_of_the_window() {
+        let probe = |retransmissions, listen_overflows| MachineProbe {
+            retransmissions: Some(retransmissions),
+            listen_overflows: Some(listen_overflows),
+            ..MachineProbe::default()
+        };
+        let (start, before, after) = (probe(100, 7), probe(5_000, 9), probe(5_003, 12));
+        let of = |clients| network(start, before, after, clients).unwrap();
+        let expected = |client_retransmissions| Network {
+            client_retransmissions,
+            retransmissions: 3,
+            listen_overflows: 5,
+        };
+        // Of the clients' 4,000 segments since they connected, at most three are of the window.
+        assert_eq!(of(4_000), expected(3));
+        assert_eq!(of(2), expected(2));
+        let unknown = MachineProbe { retransmissions: None, ..before };
+        assert_eq!(network(start, unknown, after, 0), None);
+    }
 }

@@ -200,6 +200,11 @@ pub(crate) fn with_open_files(command: &mut Command, soft: u32, hard: u32) -> Co
     before(&["prlimit", &format!("--nofile={soft}:{hard}"), "--"], command)
 }
 
+/// The command with a limit on the memory that it may map, in bytes.
+pub(crate) fn with_memory(command: &mut Command, bytes: u64) -> Command {
+    before(&["prlimit", &format!("--as={bytes}"), "--"], command)
+}
+
 /// The command on one of the CPUs that this process may use.
 pub(crate) fn with_one_cpu(command: &mut Command) -> Command {
     let usable = rustix::thread::sched_getaffinity(None).expect("a process may know its CPUs");

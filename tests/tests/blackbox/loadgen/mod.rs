@@ -7,7 +7,9 @@ mod against;
 mod command_line;
 mod compare;
 mod csv;
+mod damaged;
 mod dialogue;
+mod extremes;
 mod failures;
 mod fairness;
 mod files;
@@ -46,6 +48,8 @@ pub(crate) fn groups() -> Vec<Group> {
         interruption::group(),
         start_at::group(),
         part::group(),
+        damaged::group(),
+        extremes::group(),
         output::group(),
         files::group(),
         metrics::group(),

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,7 +14,7 @@ use crate::{
     behaviour::group,
     harness::{
         Server, ServerCommand,
-        load::{Loadgen, Report},
+        load::{Loadgen, Peer, Report, converse, ignore},
         process::Finished,
         request_log::RequestLog,
         wait_until,
@@ -21,15 +23,15 @@ use crate::{
 
 group! {
     once {
+        the_parts_of_a_load_send_what_one_generator_sends,
+        a_late_client_sends_its_own_requests_of_a_number,
+        requests_of_a_client_without_a_reply_end_a_load_with_a_number,
+        a_client_without_requests_of_the_window_warms_up,
         the_parts_add_up_to_the_whole_and_merge_holds_it_against_the_slo,
         a_part_is_taken_from_the_variables_of_the_engine,
         parts_that_begin_late_make_the_sum_invalid,
         a_rounded_start_time_is_a_full_step_of_the_clock,
         the_abort_condition_on_a_rate_is_divided,
-    }
-    // A generator that is late counts the last requests of -n in the order in which it sends them.
-    alone {
-        the_parts_of_a_load_send_what_one_generator_sends,
     }
 }
 
@@ -77,6 +79,62 @@ fn the_parts_of_a_load_send_what_one_generator_sends() {
         union.sort_unstable();
         assert!(union == whole, "{load}: {} and {} requests", union.len(), whole.len());
     }
+}
+
+fn a_late_client_sends_its_own_requests_of_a_number() {
+    // The client with the first request waits for its reply for longer than all requests of both take.
+    let is_late = AtomicBool::new(false);
+    let server = Peer::start(move |_, stream| {
+        converse(&stream, |bytes| {
+            if !is_late.swap(true, Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1_700));
+            }
+            bytes.make_ascii_uppercase();
+        })
+    });
+    let folder = folder();
+    let path = folder.path().join("log.csv");
+    let args = format!("-c 2 -t 1 -r 20 -n 20 -w 0s --fail-on never --format json --log {}", path.display());
+    let finished = Loadgen::run(Some(server.address()), &args).finish();
+    let report = Report::read(finished.expect_code(0));
+    assert_eq!(report.count("requests.completed"), 20);
+    let mut sent = requests(&RequestLog::read(&path));
+    sent.sort_unstable_by_key(|(.., due_ns)| *due_ns);
+    let expected: Vec<_> =
+        (0..20).map(|number| (number % 2, u64::from(number / 2), i64::from(number) * 50_000_000)).collect();
+    assert_eq!(sent, expected);
+}
+
+fn requests_of_a_client_without_a_reply_end_a_load_with_a_number() {
+    // One client gets no reply, on no connection. The other one does not send its requests.
+    let is_served = AtomicBool::new(false);
+    let server = Peer::start(move |_, stream| {
+        stream.peek(&mut [0])?;
+        match is_served.swap(true, Ordering::SeqCst) {
+            false => converse(&stream, |bytes| bytes.make_ascii_uppercase()),
+            true => ignore(&stream),
+        }
+    });
+    let args = "-c 2 -t 1 -r 100 -n 40 -w 0s --timeout 300ms --fail-on never --format json";
+    let finished = Loadgen::run(Some(server.address()), args).finish();
+    let report = Report::read(finished.expect_code(0));
+    let of = |name: &str| report.count(&format!("requests.{name}"));
+    assert_eq!((of("due"), of("completed")), (40, 20), "{}", report.at("requests"));
+    assert_eq!(of("failed") + of("cut_off"), 20, "{}", report.at("requests"));
+    assert!(of("unsent") > 0, "{}", report.at("requests"));
+}
+
+fn a_client_without_requests_of_the_window_warms_up() {
+    let server = ServerCommand::bare().start();
+    let folder = folder();
+    let path = folder.path().join("log.csv");
+    // The clients of the second thread have no request of the window.
+    let args = format!("-c 4 -t 2 -r 100 -n 1 -w 200ms --log {}", path.display());
+    Loadgen::run(Some(server.address()), &args).report();
+    let mut clients = [0; 4];
+    requests(&RequestLog::read(&path)).iter().for_each(|(client, ..)| clients[*client as usize] += 1);
+    // 20 requests of the warm-up, and the first one of the window.
+    assert_eq!(clients, [6, 5, 5, 5]);
 }
 
 fn the_parts_add_up_to_the_whole_and_merge_holds_it_against_the_slo() {
