@@ -57,7 +57,7 @@ def act(parser, options):
             return measure_all(parser, options)
     measurement = measure(options, shown_command(sys.argv[1:]))
     print(measurement.table.markdown() if options.markdown else measurement.table.text())
-    return 0
+    return 1 if measurement.is_failed else 0
 
 
 def measure_all(parser, options):

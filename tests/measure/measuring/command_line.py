@@ -100,6 +100,12 @@ def parser(description):
     sweep.add_argument("--rates", default="500..", metavar="LEVELS", help="[%(default)s]")
     sweep.add_argument("--factor", type=float, default=1.414, metavar="F", help="step of the rates [%(default)s]")
     add_picture(sweep)
+
+    soak = add_table(commands, "soak", "an hour of each mode, and of loadgen: memory, descriptors, threads, tail", rounds=None)
+    soak.set_defaults(peers="none")
+    add_load(soak, seconds=3_600, connections=200, size=None)
+    soak.add_argument("--rate", type=positive, metavar="R", help="requests per second of each part [half of its capacity]")
+    soak.add_argument("--at-once", action="store_true", help="all parts at the same time, with a share of the load each")
     return parser
 
 

@@ -1,6 +1,6 @@
 """One module for each kind of table. A table is a function from the options of its command to a Measurement."""
 
-from measuring.tables import connections, cpu, generator_cpu, late_sends, merging, networks, parts, restarts, services, stall, stopped, sweep
+from measuring.tables import connections, cpu, generator_cpu, late_sends, merging, networks, parts, restarts, services, soak, stall, stopped, sweep
 from measuring.tables import timestamps, truth, verdicts
 
 TABLES = {
@@ -23,4 +23,5 @@ TABLES = {
     "truth": truth.truth,
     "networks": networks.networks,
     "sweep": sweep.sweep,
+    "soak": soak.soak,
 }
