@@ -10,7 +10,10 @@ use std::{
 
 use rustix::{io::Errno, net::SocketFlags};
 
-use super::{FREED, Loop, ring::Request};
+use super::{
+    FREED, Loop,
+    ring::{Kernel, Request},
+};
 use crate::{
     admission::acceptor::{AcceptResult, Acceptor, Admitted, NextAccept},
     daemon::config::WhenFull,
@@ -42,7 +45,7 @@ enum ListenerRequest {
     Watch,
 }
 
-impl Loop {
+impl<K: Kernel> Loop<K> {
     /// Makes a request for each listener that has none.
     pub(super) fn request_connections(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
