@@ -51,7 +51,7 @@ mod unavailable;
 
 use accepting::RingAcceptor;
 use handover::Handover;
-use ring::{Chunk, Completion, Request, Ring, Until};
+use ring::{Chunk, Completion, Kernel, Request, Ring, Until, Uring};
 use slot::{Receive, Slot};
 
 pub(super) const MODE: Mode = Mode {
@@ -92,11 +92,11 @@ struct RingHandle {
     ring: RawFd,
 }
 
-struct Loop {
+struct Loop<K = Uring> {
     shared: Arc<Shared>,
     number: usize,
     worker: Arc<Worker>,
-    ring: Ring,
+    ring: Ring<K>,
     slots: Slab<Slot>,
     /// This round's sends.
     sends: Vec<Send>,
@@ -143,13 +143,13 @@ impl Shared {
 }
 
 impl RingHandle {
-    fn new(ring: &Ring, service: &Service) -> Self {
+    fn new(ring: &Ring<impl Kernel>, service: &Service) -> Self {
         Self { worker: service.workers.add(), assigned: Handover::new(), ring: ring.descriptor() }
     }
 }
 
-impl Loop {
-    fn new(number: usize, ring: Ring, acceptor: Option<RingAcceptor>, shared: &Arc<Shared>) -> Self {
+impl<K: Kernel> Loop<K> {
+    fn new(number: usize, ring: Ring<K>, acceptor: Option<RingAcceptor>, shared: &Arc<Shared>) -> Self {
         Self {
             shared: Arc::clone(shared),
             number,
@@ -170,30 +170,40 @@ impl Loop {
         let shared = Arc::clone(&self.shared);
         shared.enabled.wait();
         self.worker.run_on_this_thread();
-        self.ring.watch(self.shared.service.shutdown.as_fd(), SHUTDOWN);
-        self.request_connections();
+        self.begin();
         let mut completions = Vec::new();
         loop {
-            let until = self.until();
-            self.worker.wait(&shared.service.workers, || self.ring.wait(&mut completions, until));
-            self.settle_sends(&completions);
-            self.ring.take_back_blocks();
-            for completion in completions.drain(..) {
-                self.handle(completion);
-            }
-            if self.next_deadline().is_some() {
-                self.time_out(Instant::now());
-            }
-            if self.acceptor.is_some() {
-                self.accept();
-            }
-            for _ in 0..self.queue.len() {
-                if let Some(key) = self.queue.pop_front() {
-                    self.go_on(key);
-                }
-            }
-            self.send();
+            self.run_round(&mut completions);
         }
+    }
+
+    /// Makes the first requests.
+    fn begin(&mut self) {
+        self.ring.watch(self.shared.service.shutdown.as_fd(), SHUTDOWN);
+        self.request_connections();
+    }
+
+    /// Waits, and handles what the wait has brought. `completions` is empty before and after.
+    fn run_round(&mut self, completions: &mut Vec<Completion>) {
+        let until = self.until();
+        self.worker.wait(&self.shared.service.workers, || self.ring.wait(completions, until));
+        self.settle_sends(completions);
+        self.ring.take_back_blocks();
+        for completion in completions.drain(..) {
+            self.handle(completion);
+        }
+        if self.next_deadline().is_some() {
+            self.time_out(Instant::now());
+        }
+        if self.acceptor.is_some() {
+            self.accept();
+        }
+        for _ in 0..self.queue.len() {
+            if let Some(key) = self.queue.pop_front() {
+                self.go_on(key);
+            }
+        }
+        self.send();
     }
 
     fn until(&self) -> Until {

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, mem, os::fd::OwnedFd, sync::atomic::Ordering::S
 
 use rustix::{io::Errno, net::SocketFlags};
 
-use super::{FREED, Loop, ring::Request};
+use super::{
+    FREED, Loop,
+    ring::{Kernel, Request},
+};
 use crate::{
     admission::acceptor::{AcceptResult, Acceptor, Admitted, NextAccept},
     daemon::config::WhenFull,
@@ -36,7 +39,7 @@ enum ListenerRequest {
     Watch,
 }
 
-impl Loop {
+impl<K: Kernel> Loop<K> {
     /// Makes a request for each listener that has none.
     pub(super) fn request_connections(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };

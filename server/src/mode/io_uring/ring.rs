@@ -1,4 +1,4 @@
-//! One thread's io_uring: requests and completions. All `unsafe` code of the mode is here.
+//! One thread's io_uring: requests and completions. All `unsafe` code of the mode is here and in the parts of this module.
 //!
 //! The ring owns blocks of memory and lends them to the kernel, which receives into them. A receive uses only as much of a
 //! block as it needs (`IOU_PBUF_RING_INC`). So the messages of many connections lie side by side, and a block serves small
@@ -7,32 +7,26 @@
 use std::{
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    ptr,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use io_uring::{
-    IoUring, cqueue, opcode,
-    squeue::{self, Flags},
-    types::{CancelBuilder, Fd, SubmitArgs, Timespec},
-};
-use rustix::io::Errno;
+use io_uring::cqueue;
+use rustix::{event::PollFlags, io::Errno};
 
 use super::unavailable::{Step, Unavailable};
 
 mod blocks;
+mod kernel;
+mod ledger;
 
-pub(super) use blocks::Chunk;
-use blocks::{Blocks, GROUP};
-
-/// Requests that fit in one submission. When it is full, it is submitted early.
-const SUBMISSIONS: u32 = 512;
-/// Completions that the kernel keeps until they are fetched. One wait brings far fewer: the kernel handles about twenty
-/// connections at once.
-const COMPLETIONS: u32 = 4096;
+use blocks::Blocks;
+#[cfg(test)]
+pub(super) use blocks::Registration;
+pub(super) use kernel::{Kernel, Operation, Outcome, Uring};
+pub(super) use ledger::Chunk;
 
 /// A request. Its completion carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +71,8 @@ pub(super) enum Completion {
 }
 
 /// One thread's ring. Any thread may make it. The thread that uses it must enable it.
-pub(super) struct Ring {
-    ring: IoUring,
+pub(super) struct Ring<K = Uring> {
+    kernel: K,
     blocks: Blocks,
 }
 
@@ -86,12 +80,10 @@ impl Ring {
     /// # Errors
     /// When the kernel refuses. The error names the cause, if it is known.
     pub(super) fn new() -> Result<Self, Unavailable> {
-        let ring = builder()
-            .setup_r_disabled()
-            .build(SUBMISSIONS)
-            .map_err(|error| Unavailable::new(Step::Setup, &error))?;
-        let blocks = Blocks::new(&ring)?;
-        Ok(Self { ring, blocks })
+        let kernel = Uring::new().map_err(|error| Unavailable::new(Step::Setup, &error))?;
+        let blocks = Blocks::new();
+        kernel.register(blocks.registration()).map_err(|error| Unavailable::new(Step::Blocks, &error))?;
+        Ok(Self { kernel, blocks })
     }
 
     /// Makes a ring and uses it once, so that the server does not start on a kernel that refuses io_uring.
@@ -102,7 +94,7 @@ impl Ring {
     pub(super) fn probe() -> Result<(), Unavailable> {
         let mut ring = Self::new()?;
         ring.enable();
-        ring.ring.submit().map_err(|error| Unavailable::new(Step::Enter, &error))?;
+        ring.kernel.submit().map_err(|error| Unavailable::new(Step::Enter, &error))?;
         let pair = || UnixStream::pair().map_err(|error| Unavailable::new(Step::Sockets, &error));
         let (once, until_cancelled) = (pair()?, pair()?);
         for (mut writer, bytes) in [(&once.0, b"first"), (&until_cancelled.0, b"other")] {
@@ -123,100 +115,79 @@ impl Ring {
             _ => Err(Unavailable::new(Step::Order, &Errno::INVAL.into())),
         }
     }
+}
 
+impl<K: Kernel> Ring<K> {
     /// Makes this thread the one that uses the ring.
-    pub(super) fn enable(&self) {
-        self.ring.submitter().register_enable_rings().expect("a ring that is not enabled yet can be enabled");
+    pub(super) fn enable(&mut self) {
+        self.kernel.enable();
     }
 
     /// The ring's descriptor, for messages to it.
     pub(super) fn descriptor(&self) -> RawFd {
-        self.ring.as_raw_fd()
+        self.kernel.descriptor()
     }
 
     /// Accepts every connection of a listener, until cancelled.
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, index: usize) {
-        let flags = libc_flags(rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK);
-        let accept = opcode::AcceptMulti::new(fd(listener)).flags(flags).build();
-        self.push(accept, Request::Accept(index));
+        self.push(Operation::Accept(listener), Request::Accept(index));
     }
 
     /// Reports when a connection waits at a listener.
     pub(super) fn watch_listener(&mut self, listener: BorrowedFd<'_>, index: usize) {
-        self.poll(listener, rustix::event::PollFlags::IN, Request::WatchListener(index));
+        self.push(Operation::Poll(listener, PollFlags::IN), Request::WatchListener(index));
     }
 
     /// Reports when a descriptor is readable.
     pub(super) fn watch(&mut self, descriptor: BorrowedFd<'_>, number: usize) {
-        self.poll(descriptor, rustix::event::PollFlags::IN, Request::Readable(number));
+        self.push(Operation::Poll(descriptor, PollFlags::IN), Request::Readable(number));
     }
 
     /// Reports when a connection is writable.
     pub(super) fn watch_writable(&mut self, socket: BorrowedFd<'_>, key: usize) {
-        self.poll(socket, rustix::event::PollFlags::OUT, Request::Writable(key));
+        self.push(Operation::Poll(socket, PollFlags::OUT), Request::Writable(key));
     }
 
     /// Receives until cancelled, the end of the stream or an error.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, key: usize) {
-        self.push(opcode::RecvMulti::new(fd(socket), GROUP).build(), Request::Receive(key));
+        self.push(Operation::Receive(socket), Request::Receive(key));
     }
 
     /// Receives once, at most `bytes_max`.
     pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, key: usize, bytes_max: usize) {
-        let len = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-        let receive = opcode::Recv::new(fd(socket), ptr::null_mut(), len).buf_group(GROUP).build();
-        self.push(receive.flags(Flags::BUFFER_SELECT), Request::Receive(key));
+        let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        self.push(Operation::ReceiveOnce(socket, bytes_max), Request::Receive(key));
     }
 
     /// Sends with the next wait, as much as the socket takes at once. Only a short or failed send has a completion. So after
     /// that wait, either all is sent or the completion is there.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, chunk: &Chunk, index: usize) {
-        use rustix::net::SendFlags;
         let bytes = self.blocks.bytes(chunk);
-        // With WAITALL, a short send is a failure, and a failure has a completion.
-        let flags = SendFlags::NOSIGNAL.bits() | SendFlags::DONTWAIT.bits() | MSG_WAITALL;
-        let send =
-            opcode::Send::new(fd(socket), bytes.as_ptr(), bytes.len() as u32).flags(flags as i32).build();
-        self.push(send.flags(Flags::SKIP_SUCCESS), Request::Send(index));
+        let send = Operation::Send(socket, bytes.as_ptr(), bytes.len() as u32);
+        self.push(send, Request::Send(index));
     }
 
     /// Sends a [`Completion::Message`] to the ring of another thread.
     pub(super) fn message(&mut self, descriptor: RawFd, thread: usize) {
-        let message = opcode::MsgRingData::new(Fd(descriptor), 0, MESSAGE, None).build();
-        self.push(message.flags(Flags::SKIP_SUCCESS), Request::Message(thread));
+        self.push(Operation::Message(descriptor, MESSAGE), Request::Message(thread));
     }
 
     /// Cancels a request, which then completes unless it has completed already.
     pub(super) fn cancel(&mut self, request: Request) {
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(request.encode())).build();
-        self.push(cancel.flags(Flags::SKIP_SUCCESS), Request::Cancel);
+        self.push(Operation::Cancel(request.encode()), Request::Cancel);
     }
 
     /// Submits all requests and waits for completions.
     pub(super) fn wait(&mut self, completions: &mut Vec<Completion>, until: Until) {
-        let result = match until {
-            Until::Now => {
-                let submitted = self.ring.submission().len() as u32;
-                // SAFETY: The call takes no pointer. The crate's own call would not set GETEVENTS without waiting, and a
-                // ring with DEFER_TASKRUN makes completions only with that flag.
-                unsafe { self.ring.submitter().enter::<()>(submitted, 0, ENTER_GETEVENTS, None) }
-            }
-            Until::Completion => self.ring.submitter().submit_and_wait(1),
-            Until::At(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-                let timeout = Timespec::from(left);
-                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
-            }
-        };
-        tolerate(result);
+        tolerate(self.kernel.submit_and_wait(until));
         // Submission stops early if the kernel lacks memory. All sends must be submitted before they count as complete,
         // so this loop retries; without memory, nothing could be sent or received anyway.
-        while !self.ring.submission().is_empty() {
-            tolerate(self.ring.submit());
+        while self.kernel.queued() > 0 {
+            tolerate(self.kernel.submit());
         }
         self.blocks.next_round();
         let blocks = &mut self.blocks;
-        completions.extend(self.ring.completion().filter_map(|entry| decode(&entry, blocks)));
+        completions.extend(self.kernel.outcomes().filter_map(|outcome| decode(&outcome, blocks)));
     }
 
     /// Lends the blocks to the kernel again whose bytes the last wait has sent. Call it after every completion of a send
@@ -235,17 +206,12 @@ impl Ring {
         self.blocks.lend_more(connections);
     }
 
-    fn poll(&mut self, descriptor: BorrowedFd<'_>, flags: rustix::event::PollFlags, request: Request) {
-        self.push(opcode::PollAdd::new(fd(descriptor), flags.bits().into()).build(), request);
-    }
-
-    fn push(&mut self, entry: squeue::Entry, request: Request) {
-        let entry = entry.user_data(request.encode());
-        // SAFETY: The only requests with pointers are sends, whose bytes lie in a block. Blocks are never freed. The kernel
-        // gets a block back to write to only after the wait that submits this request, and a send with DONTWAIT has read
-        // its bytes when its submission returns. The kernel looks descriptors up, and answers a wrong one with an error.
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
-            tolerate(self.ring.submit());
+    #[inline(always)]
+    fn push(&mut self, operation: Operation<'_>, request: Request) {
+        // SAFETY: The bytes of a send lie in a block. Blocks are never freed. The kernel gets a block back to write to only
+        // after the wait that submits this request, and a send with DONTWAIT has read its bytes when its submission returns.
+        while !unsafe { self.kernel.push(operation, request.encode()) } {
+            tolerate(self.kernel.submit());
         }
     }
 }
@@ -263,10 +229,6 @@ pub(super) enum Until {
 
 /// The message that other rings send.
 const MESSAGE: u64 = u64::MAX;
-/// A flag of io_uring_enter(2): make completions.
-const ENTER_GETEVENTS: u32 = 1;
-/// Not in rustix: send(2) ignores it, io_uring does not (io_uring_prep_send(3)).
-const MSG_WAITALL: u32 = 0x100;
 
 impl Request {
     const KIND_SHIFT: u32 = 56;
@@ -301,16 +263,16 @@ impl Request {
 }
 
 /// Decodes a completion; `None` for a request whose completion has no use.
-fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
-    if entry.user_data() == MESSAGE {
+fn decode(outcome: &Outcome, blocks: &mut Blocks) -> Option<Completion> {
+    if outcome.user_data == MESSAGE {
         return Some(Completion::Message);
     }
-    let more = cqueue::more(entry.flags());
-    let result = match entry.result() {
+    let more = cqueue::more(outcome.flags);
+    let result = match outcome.result {
         error @ ..0 => Err(Errno::from_raw_os_error(-error)),
         result => Ok(result as usize),
     };
-    Some(match Request::decode(entry.user_data()) {
+    Some(match Request::decode(outcome.user_data) {
         Request::Accept(listener) => {
             // SAFETY: The kernel has made this descriptor for this process with this completion, and each completion is
             // decoded once, so nothing else owns it.
@@ -319,8 +281,8 @@ fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
         }
         Request::WatchListener(listener) => Completion::ListenerReadable { listener },
         Request::Receive(key) => {
-            let result =
-                result.map(|len| blocks.received(cqueue::buffer_select(entry.flags()), len, entry.flags()));
+            let block = cqueue::buffer_select(outcome.flags);
+            let result = result.map(|len| blocks.received(block, len, cqueue::buffer_more(outcome.flags)));
             Completion::Received { key, result, more }
         }
         Request::Send(index) => Completion::SendFailed { index, result },
@@ -329,22 +291,6 @@ fn decode(entry: &cqueue::Entry, blocks: &mut Blocks) -> Option<Completion> {
         Request::Message(thread) => Completion::MessageFailed { thread },
         Request::Cancel => return None,
     })
-}
-
-fn builder() -> io_uring::Builder {
-    let mut builder = IoUring::builder();
-    // One thread submits and waits. The kernel makes completions while it waits, and never interrupts it. A request that
-    // fails at its submission does not stop the others.
-    builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(COMPLETIONS);
-    builder
-}
-
-fn fd(descriptor: impl AsFd) -> Fd {
-    Fd(descriptor.as_fd().as_raw_fd())
-}
-
-fn libc_flags(flags: rustix::net::SocketFlags) -> i32 {
-    flags.bits() as i32
 }
 
 /// A wait that was interrupted, timed out or found too many completions needs no handling.
