@@ -71,6 +71,7 @@ pub(crate) fn read(text: &str) -> Result<Document, ReadError> {
     }
     let Head { schema, kind } = serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Eof => ReadError::Truncated,
+        Category::Syntax if ends_inside_number(text, &error) => ReadError::Truncated,
         Category::Syntax | Category::Io => ReadError::NotJson,
         Category::Data => ReadError::NoResult,
     })?;
@@ -91,6 +92,13 @@ pub(crate) fn read(text: &str) -> Result<Document, ReadError> {
     })
 }
 
+/// Whether the text ends in the middle of a number. To the parser, `1.` and `1e` are wrong numbers and not the beginning of one.
+fn ends_inside_number(text: &str, error: &serde_json::Error) -> bool {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    let is_at_end = error.line() == text.matches('\n').count() + 1 && error.column() >= last.len();
+    is_at_end && text.trim_start().starts_with('{') && last.ends_with(['.', '-', '+', 'e', 'E'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +116,9 @@ mod tests {
             ("", ReadError::Empty),
             ("\n", ReadError::Empty),
             (&result[..result.len() / 2], ReadError::Truncated),
+            ("{\"schema\": 1, \"elapsed_s\": 2.", ReadError::Truncated),
+            ("{\n\"schema\": 1,\n\"elapsed_s\": 2e", ReadError::Truncated),
+            ("{name", ReadError::NotJson),
             ("verdict    valid", ReadError::NotJson),
             (&format!("{result}{result}"), ReadError::NotJson),
             ("[]", ReadError::NoResult),

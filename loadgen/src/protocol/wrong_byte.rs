@@ -178,8 +178,9 @@ proptest! {
         for lengths in [&[stream.len()][..], &[1], &lengths] {
             let seen = read(&damaged, lengths);
             prop_assert!(!seen.is_perfect(), "byte {at} of {:?}", stream.escape_ascii().to_string());
-            // No byte before the wrong one is blamed.
-            prop_assert!(seen.wrong_at.is_none_or(|wrong| wrong >= at), "{:?}", seen);
+            // Where every byte is compared, no byte before the wrong one is blamed. A head is blamed as a whole.
+            let has_heads = ["resp", "memcached", "http"].contains(&dialogue.protocol);
+            prop_assert!(has_heads || seen.wrong_at.is_none_or(|wrong| wrong >= at), "{:?}", seen);
         }
     }
 

@@ -166,7 +166,9 @@ const OTHERS: [&str; 10] = [
 
 #[test]
 fn a_value_of_any_kind_in_any_place_is_refused_or_used() {
-    let (mut used, mut refused) = (0, 0);
+    // All of them take minutes: by default every few of them, and a prime step visits every kind of value.
+    let step = if std::env::var_os("PROPTEST_CASES").is_some() { 1 } else { 23 };
+    let (mut used, mut refused, mut number) = (0, 0, 0);
     for (name, document) in documents() {
         let value: Value = serde_json::from_str(&text(&document)).expect("it is JSON");
         let mut all = Vec::new();
@@ -177,6 +179,10 @@ fn a_value_of_any_kind_in_any_place_is_refused_or_used() {
             let place = value.pointer(path).expect("it is one of its paths");
             let others = OTHERS.iter().chain(NUMBERS.iter().filter(|_| place.is_number() || place.is_null()));
             for by in others {
+                number += 1;
+                if number % step != 0 {
+                    continue;
+                }
                 let what = || format!("{name} with {path} = {by}");
                 match use_text(&replaced(&value, path, by), &what) {
                     Ok(()) => used += 1,
@@ -189,17 +195,18 @@ fn a_value_of_any_kind_in_any_place_is_refused_or_used() {
         }
     }
     // Both branches have been taken often.
-    assert!(used > 1_000 && refused > 1_000, "{used} used, {refused} refused");
+    assert!(used > 100 && refused > 100, "{used} used, {refused} refused");
 }
 
 #[test]
 fn a_removed_field_is_optional_or_named() {
+    let step = if std::env::var_os("PROPTEST_CASES").is_some() { 1 } else { 7 };
     let (mut optional, mut named) = (0, 0);
     for (name, document) in documents() {
         let value: Value = serde_json::from_str(&text(&document)).expect("it is JSON");
         let mut all = Vec::new();
         paths(&value, &mut String::new(), &mut all);
-        for path in &all {
+        for path in all.iter().step_by(step) {
             let Some((parent, key)) = path.rsplit_once('/') else { continue };
             let mut changed = value.clone();
             let Some(Value::Object(fields)) = changed.pointer_mut(parent) else { continue };
@@ -215,7 +222,7 @@ fn a_removed_field_is_optional_or_named() {
             }
         }
     }
-    assert!(optional > 50 && named > 200, "{optional} optional, {named} named");
+    assert!(optional > 10 && named > 30, "{optional} optional, {named} named");
 }
 
 #[test]
@@ -233,7 +240,7 @@ fn a_result_that_is_cut_off_at_any_byte_says_so() {
     for (name, document) in documents() {
         let whole = text(&document);
         // A comparison is long: a prime step visits every kind of place.
-        let step = if whole.len() > 100_000 { 97 } else { 1 };
+        let step = if whole.len() > 20_000 { 97 } else { 1 };
         for length in
             (1..whole.trim_end().len()).step_by(step).filter(|length| whole.is_char_boundary(*length))
         {
@@ -256,7 +263,7 @@ fn deep_nesting_and_long_lists_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn random_garbage_and_random_changes_are_refused_or_used(
