@@ -110,7 +110,8 @@ pub(super) fn play<T>(
         for play in &mut plays {
             play.drain(now);
             for client in &mut play.clients {
-                let Some(Ready { flags, asked, is_due }) = ready.next().expect("there is one for each client")
+                let Some(Ready { flags, asked, is_due }) =
+                    ready.next().expect("there is one for each client")
                 else {
                     continue;
                 };
@@ -150,7 +151,8 @@ fn wait<T>(plays: &[Play<T>]) -> Vec<Option<Ready>> {
     let now = Instant::now();
     let moments = waits.iter().flatten().filter_map(|wait| wait.until);
     let moments = moments.chain(plays.iter().filter_map(|play| play.drain.as_ref().map(|(at, _)| *at)));
-    let timeout = moments.min().map_or(WAIT_AT_MOST, |at| at.saturating_duration_since(now).min(WAIT_AT_MOST));
+    let timeout =
+        moments.min().map_or(WAIT_AT_MOST, |at| at.saturating_duration_since(now).min(WAIT_AT_MOST));
     let timeout = Timespec::try_from(timeout).expect("it is short");
     // An interrupted wait finds nothing ready, and is repeated.
     _ = poll(&mut descriptors, Some(&timeout));

@@ -235,7 +235,10 @@ fn end(
         }
     };
     // The clients that looked for free places did not read their replies.
-    expect("it failed to serve a connection", count("failed") <= sums.broken + extra && count("cut_off") == 0);
+    expect(
+        "it failed to serve a connection",
+        count("failed") <= sums.broken + extra && count("cut_off") == 0,
+    );
     expect("it sent less than its clients received", count("bytes_sent") >= sums.echoed);
     expect("it sent more than it received", count("bytes_sent") <= count("bytes_received"));
     if kind.idle_timeout.is_none() {
