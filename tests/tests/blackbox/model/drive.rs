@@ -53,12 +53,6 @@ impl<T> Play<T> {
         Self { tag, clients, begin, drain }
     }
 
-    /// See [`Client::skip_urgent`].
-    pub(super) fn skip_urgent(mut self) -> Self {
-        self.clients.iter_mut().for_each(Client::skip_urgent);
-        self
-    }
-
     /// Begins the drain if it is due.
     fn drain(&mut self, now: Instant) {
         if let Some((_, drain)) = self.drain.take_if(|(at, _)| *at <= now) {

@@ -182,8 +182,8 @@ fn idle_script() -> BoxedStrategy<Script> {
 
 /// Clients that read slowly, but in far less time than the timeout; and clients that do not read.
 fn slow_script() -> BoxedStrategy<Script> {
-    let bulk = (2..6_u32).prop_map(|mebibytes| Step::Write { times: 1, bytes: mebibytes << 20 });
-    let slow = (64..128_u32, 10..25_u16)
+    let bulk = (2..5_u32).prop_map(|mebibytes| Step::Write { times: 1, bytes: mebibytes << 20 });
+    let slow = (24..64_u32, 10..20_u16)
         .prop_map(|(kibibytes, every_ms)| Step::ReadSlowly { bytes: kibibytes << 10, every_ms });
     let deaf = prop_oneof![
         3 => Just(None),
