@@ -42,7 +42,6 @@ pub(crate) struct Admitted {
     // Before the session: its drop counts the connection as ended, and the socket must be closed by then.
     pub(crate) socket: OwnedFd,
     pub(crate) session: Session,
-    pub(crate) is_unix: bool,
 }
 
 /// The result of an attempt to accept.
@@ -119,7 +118,7 @@ impl Acceptor {
             self.first.store(listener + 1, SeqCst);
         }
         match accepted {
-            Ok(socket) if is_counted => self.check(listener, socket),
+            Ok(socket) if is_counted => self.check(socket),
             Ok(_closed_after_it_is_counted) => {
                 self.refuse(Refusal::Full);
                 AcceptResult::Refused
@@ -140,9 +139,9 @@ impl Acceptor {
 
     /// Admits a socket that the kernel has accepted already. At the limit and with `--when-full wait`, it returns the
     /// socket.
-    pub(crate) fn admit(&self, listener: usize, socket: OwnedFd) -> Result<AcceptResult, OwnedFd> {
+    pub(crate) fn admit(&self, socket: OwnedFd) -> Result<AcceptResult, OwnedFd> {
         if self.service.connections.acquire() {
-            return Ok(self.check(listener, socket));
+            return Ok(self.check(socket));
         }
         match self.service.config.when_full {
             WhenFull::Wait => Err(socket),
@@ -156,7 +155,7 @@ impl Acceptor {
     }
 
     /// Admits a connection that is counted, if its client's address is permitted.
-    fn check(&self, listener: usize, socket: OwnedFd) -> AcceptResult {
+    fn check(&self, socket: OwnedFd) -> AcceptResult {
         let service = &self.service;
         let client = match &service.gate {
             // The header names the client, and the session checks it.
@@ -181,7 +180,7 @@ impl Acceptor {
             },
         };
         let session = Session::new(Arc::clone(service), socket.as_fd(), client);
-        AcceptResult::Admitted(Admitted { socket, session, is_unix: self.listeners[listener].is_unix() })
+        AcceptResult::Admitted(Admitted { socket, session })
     }
 
     /// Handles an error of accept(2).

@@ -129,11 +129,6 @@ impl Listener {
             Address::Unix(_) => 0,
         }
     }
-
-    /// Whether it is a unix socket.
-    pub(crate) fn is_unix(&self) -> bool {
-        matches!(self.address, Address::Unix(_))
-    }
 }
 
 impl AsFd for Listener {
@@ -143,8 +138,7 @@ impl AsFd for Listener {
 }
 
 /// Accepted sockets inherit these options, which saves three calls for each connection. No echo waits for more data to send
-/// (Nagle). Urgent data is echoed in its place; like tokio's own reads, a tokio task may see the bytes after it only with the
-/// next ones. Keepalive finds clients that vanished.
+/// (Nagle). Urgent data is echoed in its place. Keepalive finds clients that vanished.
 fn set_options_for_connections(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;

@@ -27,9 +27,6 @@ use crate::{
     kernel::{recv, send, shutdown},
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The size of the buffer that a thread lends to the connections it visits, in bytes. A connection keeps at most this much.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -515,3 +512,6 @@ pub(crate) fn send_flags(is_last: bool) -> SendFlags {
 pub(crate) fn has_bytes(socket: BorrowedFd<'_>) -> bool {
     matches!(recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((1.., _)))
 }
+
+#[cfg(test)]
+mod tests;

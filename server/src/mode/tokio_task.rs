@@ -24,8 +24,7 @@ use anyhow::Context as _;
 use rustix::{io::Errno, net::SocketFlags};
 use slab::Slab;
 use tokio::{
-    io::Interest,
-    net::{TcpStream, UnixStream},
+    io::{Interest, unix::AsyncFd},
     runtime::{Builder, Handle},
     time::{Sleep, sleep_until},
 };
@@ -115,10 +114,10 @@ fn start_thread(number: usize, worker: Arc<Worker>) -> anyhow::Result<Thread> {
 impl Thread {
     /// Starts a connection's task on this thread.
     fn spawn(&self, admitted: Admitted) {
-        let Admitted { socket, session, is_unix } = admitted;
+        let Admitted { socket, session } = admitted;
         join_fragments();
         let _runtime = self.runtime.enter();
-        let socket = match Socket::register(socket, is_unix) {
+        let socket = match Socket::register(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "cannot register a socket with tokio"),
         };
@@ -138,43 +137,43 @@ fn join_fragments() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
-/// A socket that the task's runtime watches.
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+/// A socket that the task's runtime watches. Urgent data is watched as well, which tokio's own sockets do not do: a read stops
+/// at it, and the bytes after it make no event of their own.
+struct Socket(AsyncFd<OwnedFd>);
 
 impl Socket {
-    fn register(socket: OwnedFd, is_unix: bool) -> io::Result<Self> {
-        Ok(match is_unix {
-            true => Self::Unix(UnixStream::from_std(socket.into())?),
-            false => Self::Tcp(TcpStream::from_std(socket.into())?),
-        })
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe code; an OwnedFd holds its descriptor open until its drop"
+    )]
+    fn register(socket: OwnedFd) -> io::Result<Self> {
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        AsyncFd::with_interest(socket, interest).map(Self)
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        match (self, interest.is_readable()) {
-            (Self::Tcp(socket), true) => socket.poll_read_ready(cx),
-            (Self::Tcp(socket), false) => socket.poll_write_ready(cx),
-            (Self::Unix(socket), true) => socket.poll_read_ready(cx),
-            (Self::Unix(socket), false) => socket.poll_write_ready(cx),
+        match interest.is_readable() {
+            true => self.0.poll_read_ready(cx).map_ok(drop),
+            false => self.0.poll_write_ready(cx).map_ok(drop),
         }
     }
 
     fn try_io(&self, interest: Interest, io: impl FnOnce() -> io::Result<Next>) -> io::Result<Next> {
-        match self {
-            Self::Tcp(socket) => socket.try_io(interest, io),
-            Self::Unix(socket) => socket.try_io(interest, io),
+        self.0.try_io(interest, |_| io())
+    }
+
+    /// What a short read means. Once there was urgent data, there may be more.
+    fn short_read(&self) -> ShortRead {
+        match self.0.try_io(Interest::PRIORITY, |_| Ok(())) {
+            Ok(()) => ShortRead::MayLeaveMore,
+            Err(_not_reported) => ShortRead::MeansEmpty,
         }
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
-        }
+        self.0.as_fd()
     }
 }
 
@@ -271,8 +270,8 @@ impl Task {
 
     /// Visits the connection once tokio reports its socket as ready, and clears tokio's readiness when the visit ends.
     ///
-    /// A short read means an empty socket, as in tokio's own reads: tokio keeps reporting the end of the stream. So no second
-    /// receive is needed.
+    /// Without urgent data, a short read means an empty socket, as in tokio's own reads: tokio keeps reporting the end of the
+    /// stream. So no second receive is needed.
     fn visit_when(&mut self, interest: Interest, cx: &mut Context<'_>) -> Poll<Next> {
         let awaited = if interest.is_readable() { Next::Readable } else { Next::Writable };
         if ready!(self.parts.socket.poll_ready(cx, interest)).is_err() {
@@ -328,5 +327,5 @@ impl Parts {
 
 /// [`Echo::visit`], with the buffer of this thread.
 fn visit(echo: &mut Echo, socket: &Socket) -> Next {
-    BUFFER.with_borrow_mut(|buffer| echo.visit(socket.as_fd(), buffer, ShortRead::MeansEmpty, SleepOn::Timer))
+    BUFFER.with_borrow_mut(|buffer| echo.visit(socket.as_fd(), buffer, socket.short_read(), SleepOn::Timer))
 }

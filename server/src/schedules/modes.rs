@@ -109,8 +109,15 @@ fn requests_in_the_drain(mode: &str) {
 /// The shutdown begins at any moment. Every client hears its end, and no connection is left.
 fn drain_at_any_moment(mode: &str) {
     let server = Server::new(Config { max_connections: thread_rng().gen_range(2..=3), ..config() });
-    let clients: Vec<_> =
-        [Conduct::Stay, Conduct::Ask, Conduct::Stay].map(|conduct| server.client(conduct)).into();
+    // One client is enough for a race with the drain, and then few steps lie between its two sides.
+    let (sender, _receiver) = mpsc::channel();
+    let shutdown = &server.service.shutdown;
+    let conduct = || match thread_rng().gen_range(0..3) {
+        0 => Conduct::Ask,
+        1 => Conduct::AskInDrain(sender.clone(), shutdown.clone()),
+        _ => Conduct::Stay,
+    };
+    let clients: Vec<_> = (0..thread_rng().gen_range(1..=3)).map(|_| server.client(conduct())).collect();
     server.stop_after(Vec::new(), |_| ());
     server.run(mode);
     for client in clients {

@@ -22,13 +22,14 @@ mod reference;
 mod run;
 mod search;
 mod stream;
+mod table;
 
 use program::Script;
 use reference::{Answer, End};
 use search::{Settings, search};
 
 pub(crate) fn groups() -> Vec<Group> {
-    vec![group()]
+    vec![table::group(), group()]
 }
 
 group! {

@@ -19,7 +19,7 @@ pub(super) struct RingAcceptor {
     /// The pending request of each listener.
     requests: Vec<ListenerRequest>,
     /// Sockets that the kernel accepted when the limit was reached, each with the index of its listener.
-    waiting: VecDeque<(usize, OwnedFd)>,
+    waiting: VecDeque<OwnedFd>,
     /// Whether the ring watches the event of a release.
     watches_freed: bool,
     next_accept: NextAccept,
@@ -73,10 +73,10 @@ impl<K: Kernel> Loop<K> {
             acceptor.requests[listener] = ListenerRequest::None;
         }
         let accepted = match result {
-            Ok(socket) => match acceptor.acceptor.admit(listener, socket) {
+            Ok(socket) => match acceptor.acceptor.admit(socket) {
                 Ok(accepted) => accepted,
                 Err(socket) => {
-                    acceptor.waiting.push_back((listener, socket));
+                    acceptor.waiting.push_back(socket);
                     AcceptResult::LimitReached
                 }
             },
@@ -136,8 +136,8 @@ impl<K: Kernel> Loop<K> {
         };
         if let Some(acceptor) = self.acceptor.take_if(is_idle) {
             let RingAcceptor { acceptor, waiting, .. } = acceptor;
-            for (listener, socket) in waiting {
-                if let Ok(AcceptResult::Admitted(admitted)) = acceptor.admit(listener, socket) {
+            for socket in waiting {
+                if let Ok(AcceptResult::Admitted(admitted)) = acceptor.admit(socket) {
                     self.assign(admitted);
                 }
             }
@@ -226,12 +226,12 @@ impl RingAcceptor {
     }
 
     fn accept_batch(&mut self, admitted: &mut Vec<Admitted>) -> NextAccept {
-        while let Some((listener, socket)) = self.waiting.pop_front() {
-            match self.acceptor.admit(listener, socket) {
+        while let Some(socket) = self.waiting.pop_front() {
+            match self.acceptor.admit(socket) {
                 Ok(AcceptResult::Admitted(connection)) => admitted.push(connection),
                 Ok(_) => {}
                 Err(socket) => {
-                    self.waiting.push_front((listener, socket));
+                    self.waiting.push_front(socket);
                     return NextAccept::OnEvent;
                 }
             }

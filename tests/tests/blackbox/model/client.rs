@@ -70,8 +70,6 @@ pub(super) struct Client {
     /// The next read, if it is not due at once.
     reads_at: Option<Instant>,
     reads_slowly: Option<(usize, Duration)>,
-    /// Whether it does not wait for the echo of urgent data and of what follows it.
-    skips_urgent: bool,
     sent: u64,
     at_eof: bool,
     was_reset: bool,
@@ -107,7 +105,6 @@ impl Client {
             resets_at: None,
             reads_at: None,
             reads_slowly: None,
-            skips_urgent: false,
             sent: 0,
             at_eof: false,
             was_reset: false,
@@ -130,11 +127,6 @@ impl Client {
             client.header.reverse();
         }
         client
-    }
-
-    /// Does not wait for the echo of urgent data, and of what follows it: see [`super::run::holds_urgent_data_back`].
-    pub(super) fn skip_urgent(&mut self) {
-        self.skips_urgent = true;
     }
 
     /// What it saw, once it has ended.
@@ -385,8 +377,7 @@ impl Client {
                 self.step += 1;
             }
             Step::AwaitEcho => {
-                let is_held_back = self.skips_urgent && self.stream.is_urgent(self.check.echoed());
-                if self.check.echoed() < self.sent && !self.at_eof && !is_held_back {
+                if self.check.echoed() < self.sent && !self.at_eof {
                     return false;
                 }
                 self.step += 1;

@@ -53,12 +53,6 @@ impl<T> Play<T> {
         Self { tag, clients, begin, drain }
     }
 
-    /// See [`Client::skip_urgent`].
-    pub(super) fn skip_urgent(mut self) -> Self {
-        self.clients.iter_mut().for_each(Client::skip_urgent);
-        self
-    }
-
     /// Begins the drain if it is due.
     fn drain(&mut self, now: Instant) {
         if let Some((_, drain)) = self.drain.take_if(|(at, _)| *at <= now) {
@@ -110,7 +104,8 @@ pub(super) fn play<T>(
         for play in &mut plays {
             play.drain(now);
             for client in &mut play.clients {
-                let Some(Ready { flags, asked, is_due }) = ready.next().expect("there is one for each client")
+                let Some(Ready { flags, asked, is_due }) =
+                    ready.next().expect("there is one for each client")
                 else {
                     continue;
                 };
@@ -150,7 +145,8 @@ fn wait<T>(plays: &[Play<T>]) -> Vec<Option<Ready>> {
     let now = Instant::now();
     let moments = waits.iter().flatten().filter_map(|wait| wait.until);
     let moments = moments.chain(plays.iter().filter_map(|play| play.drain.as_ref().map(|(at, _)| *at)));
-    let timeout = moments.min().map_or(WAIT_AT_MOST, |at| at.saturating_duration_since(now).min(WAIT_AT_MOST));
+    let timeout =
+        moments.min().map_or(WAIT_AT_MOST, |at| at.saturating_duration_since(now).min(WAIT_AT_MOST));
     let timeout = Timespec::try_from(timeout).expect("it is short");
     // An interrupted wait finds nothing ready, and is repeated.
     _ = poll(&mut descriptors, Some(&timeout));

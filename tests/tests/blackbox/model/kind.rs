@@ -77,10 +77,11 @@ fn drains() -> BoxedStrategy<Program> {
     ];
     let late = prop_oneof![4 => Just(0), 1 => 0..20_000_u32];
     let script = prop_oneof![2 => ordinary_script(), 1 => requests()];
-    let script = (script, late, prop::bool::weighted(0.2)).prop_map(|(script, connects_after_us, ignores)| {
-        let ignores_the_end = ignores && script.ending == Ending::HalfClose;
-        Script { connects_after_us, ignores_the_end, ..script }
-    });
+    let script =
+        (script, late, prop::bool::weighted(0.2)).prop_map(|(script, connects_after_us, ignores)| {
+            let ignores_the_end = ignores && script.ending == Ending::HalfClose;
+            Script { connects_after_us, ignores_the_end, ..script }
+        });
     (after_us, grace, vec(script, 1..=12))
         .prop_map(|(after_us, grace, clients)| Program {
             server: Circumstance::Drains { after_us, grace },
@@ -113,20 +114,22 @@ fn script(
 ) -> impl Strategy<Value = Script> {
     let receive_buffer = option::weighted(0.3, prop_oneof![Just(1), 2_048..65_536_u32]);
     let send_buffer = option::weighted(0.3, prop_oneof![Just(1), 4_096..65_536_u32]);
-    (receive_buffer, send_buffer, steps, ending).prop_map(|(receive_buffer, send_buffer, mut steps, ending)| {
-        if receive_buffer.is_some_and(|bytes| bytes < 8_192) {
-            steps.iter_mut().for_each(shorten);
-        }
-        Script {
-            receive_buffer,
-            send_buffer,
-            connects_after_us: 0,
-            header: None,
-            steps,
-            ending,
-            ignores_the_end: false,
-        }
-    })
+    (receive_buffer, send_buffer, steps, ending).prop_map(
+        |(receive_buffer, send_buffer, mut steps, ending)| {
+            if receive_buffer.is_some_and(|bytes| bytes < 8_192) {
+                steps.iter_mut().for_each(shorten);
+            }
+            Script {
+                receive_buffer,
+                send_buffer,
+                connects_after_us: 0,
+                header: None,
+                steps,
+                ending,
+                ignores_the_end: false,
+            }
+        },
+    )
 }
 
 /// The smallest receive buffer takes a packet each time the sender's timer probes it, which is a fifth of a second.
@@ -179,15 +182,15 @@ fn idle_script() -> BoxedStrategy<Script> {
 
 /// Clients that read slowly, but in far less time than the timeout; and clients that do not read.
 fn slow_script() -> BoxedStrategy<Script> {
-    let bulk = (2..6_u32).prop_map(|mebibytes| Step::Write { times: 1, bytes: mebibytes << 20 });
-    let slow = (64..128_u32, 10..25_u16)
+    let bulk = (2..5_u32).prop_map(|mebibytes| Step::Write { times: 1, bytes: mebibytes << 20 });
+    let slow = (24..64_u32, 10..20_u16)
         .prop_map(|(kibibytes, every_ms)| Step::ReadSlowly { bytes: kibibytes << 10, every_ms });
     let deaf = prop_oneof![
         3 => Just(None),
         1 => (500..800_u16).prop_map(|ms| Some(Step::StopReading { ms }))
     ];
-    let steps =
-        (slow, deaf, bulk).prop_map(|(slow, deaf, bulk)| [Some(slow), deaf, Some(bulk)].into_iter().flatten().collect());
+    let steps = (slow, deaf, bulk)
+        .prop_map(|(slow, deaf, bulk)| [Some(slow), deaf, Some(bulk)].into_iter().flatten().collect());
     let receive_buffer = 16_384..65_536_u32;
     (script(steps, Just(Ending::HalfClose)), receive_buffer)
         .prop_map(|(script, bytes)| Script { receive_buffer: Some(bytes), send_buffer: None, ..script })

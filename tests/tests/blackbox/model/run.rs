@@ -89,8 +89,7 @@ pub(super) fn run(
                 let begin = || {
                     let number = next().filter(|_| !has_failed())?;
                     let program = program(number);
-                    let play = Play::begin(&program, (number, program.clone()), address, || ());
-                    Some(if holds_urgent_data_back(mode) { play.skip_urgent() } else { play })
+                    Some(Play::begin(&program, (number, program.clone()), address, || ()))
                 };
                 play(PROGRAMS_AT_ONCE, patience, begin, |played| {
                     let (number, program) = (played.tag.0, played.tag.1.clone());
@@ -115,8 +114,7 @@ fn run_alone(mode: &'static Mode, kind: &Kind, program: &Program, patience: Dura
     let server = start(mode, kind, program.server, 0);
     let process = pid(server.id());
     let drain = move || kill_process(process, Signal::TERM).expect("it has not been waited for");
-    let begun = Play::begin(program, (), address(&server), drain);
-    let mut next = Some(if holds_urgent_data_back(mode) { begun.skip_urgent() } else { begun });
+    let mut next = Some(Play::begin(program, (), address(&server), drain));
     let mut played = None;
     play(1, patience, || next.take(), |all| played = Some(all));
     let played = played.expect("the program was played");
@@ -137,19 +135,13 @@ pub(super) fn answers(
     let mut tags = (0..count).flat_map(|number| (0..servers.len()).map(move |server| (number, server)));
     let begin = || {
         let (number, server) = tags.next()?;
-        Some(Play::begin(&program(number), (number, server), address(&servers[server]), || ()).skip_urgent())
+        Some(Play::begin(&program(number), (number, server), address(&servers[server]), || ()))
     };
     play(PROGRAMS_AT_ONCE, patience, begin, |played| {
         let (number, server) = played.tag;
         answers[number][server] = played.answers;
     });
     answers
-}
-
-/// Whether the echo of urgent data, and of what follows it, may wait for more bytes or the end. A read stops at urgent data, and
-/// tokio's sockets do not report it: what had arrived with it makes no new edge.
-fn holds_urgent_data_back(mode: &Mode) -> bool {
-    mode.name == "tokio-task"
 }
 
 /// Checks the answers of a program against the model.
@@ -235,7 +227,10 @@ fn end(
         }
     };
     // The clients that looked for free places did not read their replies.
-    expect("it failed to serve a connection", count("failed") <= sums.broken + extra && count("cut_off") == 0);
+    expect(
+        "it failed to serve a connection",
+        count("failed") <= sums.broken + extra && count("cut_off") == 0,
+    );
     expect("it sent less than its clients received", count("bytes_sent") >= sums.echoed);
     expect("it sent more than it received", count("bytes_sent") <= count("bytes_received"));
     if kind.idle_timeout.is_none() {

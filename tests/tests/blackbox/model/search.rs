@@ -11,7 +11,7 @@ use std::{
 };
 
 use proptest::{
-    strategy::{BoxedStrategy, Strategy, ValueTree},
+    strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use server::mode::Mode;
@@ -89,20 +89,18 @@ pub(super) fn search(mode: &'static Mode, kind: &Kind) {
 }
 
 /// The random program with this number, and how it shrinks.
-fn tree(strategy: &BoxedStrategy<Program>, seed: u64, number: usize) -> impl ValueTree<Value = Program> + use<> {
+pub(super) fn tree(kind: &Kind, seed: u64, number: usize) -> impl ValueTree<Value = Program> + use<> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&(number as u64).to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    strategy.new_tree(&mut runner).expect("no strategy here rejects values")
+    (kind.programs)().new_tree(&mut runner).expect("no strategy here rejects values")
 }
 
 /// The random programs of this kind, by their numbers.
-pub(super) fn programs(kind: &Kind, seed: u64) -> impl Fn(usize) -> Program + use<> {
-    // Each call makes the strategy again, as a strategy cannot be shared between threads.
-    let strategy = kind.programs;
-    move |number| tree(&strategy(), seed, number).current()
+pub(super) fn programs(kind: &Kind, seed: u64) -> impl Fn(usize) -> Program {
+    move |number| tree(kind, seed, number).current()
 }
 
 /// Plays the program several times, since not every run of it may fail.
@@ -121,7 +119,6 @@ fn fail(
     played: usize,
 ) -> ! {
     let deadline = Instant::now() + SHRINK_FOR;
-    let strategy = (kind.programs)();
     let mut message = format!(
         "the model does not allow this, after {played} programs of the kind '{}' in the mode {} (seed {}): {error}\n",
         kind.name, mode.name, settings.seed
@@ -129,14 +126,14 @@ fn fail(
     // A server that leaks something shows it at its end, and not in the program that caused it.
     let number = number.or_else(|| {
         (0..played).take_while(|_| Instant::now() < deadline).find(|number| {
-            let program = tree(&strategy, settings.seed, *number).current();
+            let program = tree(kind, settings.seed, *number).current();
             repeat(mode, kind, &program, SHORT_PATIENCE).is_err()
         })
     });
     let Some(number) = number else {
         panic!("{message}no single program shows it");
     };
-    let (program, error) = shrink(tree(&strategy, settings.seed, number), deadline, |program| {
+    let (program, error) = shrink(tree(kind, settings.seed, number), deadline, |program| {
         repeat(mode, kind, program, SHORT_PATIENCE).err()
     });
     match error {

@@ -40,11 +40,6 @@ impl Stream {
         Self { salt: mix(salt), urgent }
     }
 
-    /// Whether the byte at this position is urgent.
-    pub(super) fn is_urgent(&self, position: u64) -> bool {
-        self.urgent.binary_search(&position).is_ok()
-    }
-
     /// Writes the bytes from `position` on.
     pub(super) fn fill(&self, position: u64, bytes: &mut [u8]) {
         let end = position + bytes.len() as u64;
