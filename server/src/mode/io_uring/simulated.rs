@@ -40,7 +40,7 @@ use kernel::{Faults, SimulatedKernel, World, file_of};
 type Random = Xoshiro256PlusPlus;
 
 /// How many schedules run without `SCHEDULES`.
-const SCHEDULES: u64 = 2_000;
+const SCHEDULES: u64 = 500;
 
 /// A schedule in which nothing happens for this many rounds is stuck.
 const ROUNDS_WITHOUT_PROGRESS: u32 = 400;
