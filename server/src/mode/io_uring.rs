@@ -46,6 +46,9 @@ pub(crate) mod handover;
 // The kernel reads and writes memory that Rust's borrow checker cannot see it use.
 #[allow(unsafe_code)]
 mod ring;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "a kernel writes to the memory that it was lent")]
+mod simulated;
 mod slot;
 mod unavailable;
 

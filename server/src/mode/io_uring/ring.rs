@@ -206,6 +206,29 @@ impl<K: Kernel> Ring<K> {
         self.blocks.lend_more(connections);
     }
 
+    /// A ring over a kernel that the tests make.
+    #[cfg(test)]
+    pub(super) fn over(make_kernel: impl FnOnce(Registration) -> K) -> Self {
+        let blocks = Blocks::new();
+        Self { kernel: make_kernel(blocks.registration()), blocks }
+    }
+
+    /// Checks the books on the blocks, and returns how many blocks are lent.
+    #[cfg(test)]
+    pub(super) fn check_blocks(&self) -> usize {
+        self.blocks.check()
+    }
+
+    /// Frees the memory of the blocks.
+    ///
+    /// # Safety
+    /// No kernel may use it any more.
+    #[cfg(test)]
+    pub(super) unsafe fn free_blocks(self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.blocks.free() }
+    }
+
     #[inline(always)]
     fn push(&mut self, operation: Operation<'_>, request: Request) {
         // SAFETY: The bytes of a send lie in a block. Blocks are never freed. The kernel gets a block back to write to only
@@ -228,12 +251,12 @@ pub(super) enum Until {
 }
 
 /// The message that other rings send.
-const MESSAGE: u64 = u64::MAX;
+pub(super) const MESSAGE: u64 = u64::MAX;
 
 impl Request {
     const KIND_SHIFT: u32 = 56;
 
-    fn encode(self) -> u64 {
+    pub(super) fn encode(self) -> u64 {
         let (kind, which) = match self {
             Request::Accept(listener) => (0, listener),
             Request::WatchListener(listener) => (1, listener),
@@ -247,7 +270,7 @@ impl Request {
         kind << Self::KIND_SHIFT | which as u64
     }
 
-    fn decode(user_data: u64) -> Self {
+    pub(super) fn decode(user_data: u64) -> Self {
         let which = (user_data & ((1 << Self::KIND_SHIFT) - 1)) as usize;
         match user_data >> Self::KIND_SHIFT {
             0 => Request::Accept(which),
