@@ -211,6 +211,8 @@ struct Parts {
     echo: Echo,
 }
 
+const _: () = assert!(size_of::<Parts>() <= 96, "a connection takes more memory than its gap has");
+
 impl Future for Task {
     type Output = ();
 
