@@ -9,6 +9,7 @@
 
 mod behaviour;
 mod engines;
+mod faults;
 mod generated;
 mod harness;
 mod help;
@@ -39,6 +40,7 @@ fn main() {
         engines::groups(),
         server::groups(),
         loadgen::groups(),
+        faults::groups(),
         help::groups(),
         generated::groups(),
         monitoring::groups(),
