@@ -13,7 +13,6 @@ use crate::{
         Finished,
         load::Loadgen,
         machine::{small_disk, with_small_disk},
-        text::flags,
     },
 };
 

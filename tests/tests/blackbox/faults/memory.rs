@@ -28,12 +28,14 @@ fn with_too_many_connections_for_its_memory_it_is_killed_and_its_successor_serve
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let socket = Address::Unix(folder.path().join("echo.sock"));
     let mut server = start(mode, &limit, &socket, "10k");
-    let mut clients = Vec::new();
+    let mut clients: Vec<Client> = Vec::new();
     wait_until("the limit is reached", || {
         if clients.len() < TOO_MANY {
             clients.extend((0..50).map_while(|_| Client::try_connect(&socket).ok()));
         }
-        clients.iter().for_each(|client: &Client| drop(client.push_what_fits()));
+        for client in &clients {
+            let _is_open: bool = client.push_what_fits();
+        }
         !server.process().is_running()
     });
     // No client waits for a server that is gone.
