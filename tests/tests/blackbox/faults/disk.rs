@@ -62,8 +62,8 @@ const SWEEP: &str = "sweep --modes event-loop --rates 100,200 -c 2 -w 0s -d 800m
 
 fn a_disk_that_fills_up_during_a_run_leaves_nothing_half_written() {
     for (args, flag, begun) in [
-        (RUN, "--output", "started"),
-        (RUN, "--hdr", "started"),
+        (RUN, "--output", "p50"),
+        (RUN, "--hdr", "p50"),
         (COMPARE, "--output", "started"),
         (SWEEP, "--output", "started"),
     ] {

@@ -45,7 +45,7 @@ fn acknowledged_bytes_are_echoed_whenever_the_signal_comes(mode: &'static Mode) 
 fn shut_down_after(mode: &'static Mode, moment: Duration) {
     let server = Server::start(mode, &["--threads", "2", "--drain-timeout", "20s"]);
     let load = Loadgen::run(Some(server.address()), LOAD).start();
-    load.stderr.wait_for("started");
+    load.stderr.wait_for("p50");
     let clients: Vec<_> = server.connect_served(CHECKED);
     let sent: Vec<_> = (0..CHECKED).map(|_| AtomicUsize::new(0)).collect();
     let (acknowledged, received): (Vec<_>, Vec<_>) = thread::scope(|scope| {

@@ -31,7 +31,8 @@ fn clients_that_never_read_leave_one_thread_free_and_lose_nothing(mode: &'static
     const BYTES_FOR_EACH_CLIENT_MAX: u64 = 256 * 1024;
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let socket = Address::Unix(folder.path().join("echo.sock"));
-    let mut server = ServerCommand::new(mode).args(&["--threads", "1"]).listen(&socket).start();
+    let mut server =
+        ServerCommand::new(mode).args(&["--threads", "1", "--write-timeout", "1h"]).listen(&socket).start();
     let others = server.connect_served(8);
     let before = server.process().memory_bytes();
     let deaf: Vec<_> = (0..UNREAD_CLIENTS.count()).map(|_| server.connect()).collect();
