@@ -64,8 +64,8 @@ fn a_disk_that_fills_up_during_a_run_leaves_nothing_half_written() {
     for (args, flag, begun) in [
         (RUN, "--output", "p50"),
         (RUN, "--hdr", "p50"),
-        (COMPARE, "--output", "started"),
-        (SWEEP, "--output", "started"),
+        (COMPARE, "--output", "p50"),
+        (SWEEP, "--output", "p50"),
     ] {
         let finished = fill_disk_during(args, flag, begun);
         let shown = format!("{args} {flag}: {finished}");
