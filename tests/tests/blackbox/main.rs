@@ -9,6 +9,7 @@
 
 mod behaviour;
 mod engines;
+mod faults;
 mod generated;
 mod harness;
 mod help;
@@ -41,6 +42,7 @@ fn main() {
         server::groups(),
         model::groups(),
         loadgen::groups(),
+        faults::groups(),
         help::groups(),
         generated::groups(),
         monitoring::groups(),

@@ -135,7 +135,7 @@ def judged(part, series, report, before, after):
     if part.is_of_generator and trends["memory"]:
         judged_names.remove("memory")
     faults = [f"{name} grows" for name in judged_names if trends[name] and not trends[name].is_flat(*BOUNDS[name])]
-    faults += [f"no samples of {name}" for name, of in trends.items() if of is None]
+    faults += [f"no samples of {name}" for name, of in trends.items() if of is None and name != "tail"]
     faults += [
         f"{left - was} {name} left after the load"
         for name, was, left in zip(["descriptors", "threads"], before, after)
@@ -238,9 +238,10 @@ class Process:
     def figures(self):
         """Anonymous memory in bytes, descriptors and threads."""
         try:
-            lines = (self.folder / "status").read_text().splitlines()
-            fields = dict(line.split(":", 1) for line in lines)
-            memory = int(fields["RssAnon"].split()[0]) * 1024
+            lines = (self.folder / "status").read_text() + (self.folder / "smaps_rollup").read_text()
+            fields = dict(line.split(":", 1) for line in lines.splitlines() if ": " in line or ":\t" in line)
+            # The kernel counts this page by page. RssAnon is not exact.
+            memory = int(fields["Pss_Anon"].split()[0]) * 1024
             return memory, len(list((self.folder / "fd").iterdir())), int(fields["Threads"])
         except (OSError, KeyError):
             raise Failure("the process has ended during the load") from None

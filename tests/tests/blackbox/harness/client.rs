@@ -113,6 +113,15 @@ impl Client {
         bytes
     }
 
+    /// Receives what has arrived, or waits for it. Nothing is the server's end of the stream.
+    #[track_caller]
+    pub(crate) fn receive_some(&self) -> Vec<u8> {
+        let mut part = vec![0; PART_BYTES];
+        let length = (&self.socket).read(&mut part).expect("bytes or the end come");
+        part.truncate(length);
+        part
+    }
+
     /// Receives until the server's end of the stream.
     #[track_caller]
     pub(crate) fn receive_to_end(&self) -> Vec<u8> {
@@ -252,6 +261,19 @@ impl Client {
         }
         self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
         sent
+    }
+
+    /// Sends what fits at once, without reading. False if the connection is closed.
+    pub(crate) fn push_what_fits(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let bytes = counting(0, PART_BYTES);
+        let end = loop {
+            if let Err(error) = (&self.socket).write(&bytes) {
+                break error;
+            }
+        };
+        self.socket.set_nonblocking(false).unwrap();
+        end.kind() == ErrorKind::WouldBlock
     }
 
     /// Sends without reading until the server closes the connection or `stop` is set.

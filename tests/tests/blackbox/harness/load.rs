@@ -194,6 +194,17 @@ impl Report {
         self.expect_replies_verified();
     }
 
+    /// Expects that every reply was verified and no request that was sent failed. On a busy machine, a stopped process leaves
+    /// requests that were never sent.
+    #[track_caller]
+    pub(crate) fn expect_nothing_lost(&self) {
+        let errors = self.at("errors");
+        assert_eq!(self.errors(), self.count("errors.unsent"), "{errors}");
+        assert_eq!(self.count("requests.failed"), self.count("requests.unsent"), "{errors}");
+        assert!(self.count("requests.completed") > 0);
+        assert_eq!(self.count("requests.verified"), self.count("requests.completed"));
+    }
+
     /// The same with any verdict.
     #[track_caller]
     pub(crate) fn expect_replies_verified(&self) {

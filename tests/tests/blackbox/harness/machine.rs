@@ -322,6 +322,62 @@ pub(crate) fn with_full_disk(command: &mut Command, folder: &Path) -> Command {
     before(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", set_up, "sh", folder], command)
 }
 
+/// Requires a small disk for one process alone.
+pub(crate) fn small_disk() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    works(&mut with_small_disk(&mut Command::new("true"), folder.path()))
+}
+
+/// The command in a mount namespace where this folder is an empty disk of one mebibyte. When the command has ended, a line on
+/// standard error names what is on the disk: `on the disk: NAME BYTES;`.
+pub(crate) fn with_small_disk(command: &mut Command, folder: &Path) -> Command {
+    let set_up = "mount -t tmpfs -o size=1m tmpfs \"$1\" && folder=$1 && shift && { \"$@\"; code=$?; } && cd \"$folder\" && \
+                  for file in * .[!.]*; do [ -e \"$file\" ] && stat -c 'on the disk: %n %s;' \"$file\" >&2; done; exit $code";
+    let folder = folder.to_str().expect("temporary folders have names in ASCII");
+    before(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", set_up, "sh", folder], command)
+}
+
+/// A library that gives a program another time of day: Debian's package libfaketime.
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
+
+/// Requires that library.
+pub(crate) fn faketime() -> Result<(), String> {
+    faketime_library().map(drop)
+}
+
+fn faketime_library() -> Result<PathBuf, String> {
+    let folder = format!("/usr/lib/{}-linux-gnu", env::consts::ARCH);
+    let library = Path::new(&folder).join(FAKETIME);
+    match library.exists() {
+        true => Ok(library),
+        false => Err(format!("{} is missing: install the package libfaketime", library.display())),
+    }
+}
+
+/// The command with a time of day that is off by what this file says, as in `+1h`. The monotonic clock is the real one.
+pub(crate) fn with_clock_offset(command: &mut Command, file: &Path) -> Command {
+    let mut all = before(&["env"], command);
+    all.env("LD_PRELOAD", faketime_library().expect("the test needs the library"));
+    all.env("FAKETIME_TIMESTAMP_FILE", file);
+    all.envs([
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+    ]);
+    all
+}
+
+/// Requires that the system calls of a program can be traced.
+pub(crate) fn strace() -> Result<(), String> {
+    works(Command::new("strace").args(["-f", "true"]))
+}
+
+/// The command with these of its system calls written to this file.
+pub(crate) fn with_trace(command: &mut Command, calls: &str, file: &Path) -> Command {
+    let file = file.to_str().expect("temporary folders have names in ASCII");
+    before(&["strace", "-f", "-qq", "-e", &format!("trace={calls}"), "-o", file, "--"], command)
+}
+
 /// Requires that a process can run as another user.
 pub(crate) fn other_users() -> Result<(), String> {
     works(&mut as_another_user(&mut Command::new("true")))
@@ -342,7 +398,7 @@ pub(crate) fn as_another_user(command: &mut Command) -> Command {
 }
 
 /// The command, started by another one.
-pub(super) fn before(front: &[&str], command: &Command) -> Command {
+pub(crate) fn before(front: &[&str], command: &Command) -> Command {
     let mut all = Command::new(front[0]);
     all.args(&front[1..]).arg(command.get_program()).args(command.get_args());
     copy_environment(command, &mut all);

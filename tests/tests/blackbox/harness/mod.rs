@@ -7,6 +7,7 @@ pub(crate) mod exposition;
 pub(crate) mod faulty;
 pub(crate) mod load;
 pub(crate) mod machine;
+pub(crate) mod memory_limit;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod programs;

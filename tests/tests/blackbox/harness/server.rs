@@ -161,6 +161,12 @@ impl ServerCommand {
         Server { running, _copied_to: self.copied_to, addresses }
     }
 
+    /// Starts it, and does not wait until it listens.
+    #[track_caller]
+    pub(crate) fn launch(mut self) -> Running {
+        Running::start(&mut self.command)
+    }
+
     /// Starts it with settings that it refuses, and waits for its end.
     #[track_caller]
     pub(crate) fn fail(mut self) -> Finished {

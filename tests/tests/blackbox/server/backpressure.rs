@@ -6,13 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::Address;
 use server::mode::Mode;
 
 use crate::{
     behaviour::group,
     harness::{
-        Client, Server, ServerCommand,
+        Client, Server,
         client::{counting, exchange_with_all},
         text::{expect_same, upper},
         wait_until,
@@ -27,7 +26,6 @@ group! {
         a_slow_reader_is_not_closed_while_it_reads,
         a_reader_too_slow_to_become_writable_is_kept_and_one_that_reads_nothing_is_closed,
         forty_clients_that_never_read_leave_four_threads_free,
-        three_hundred_clients_that_never_read_leave_one_thread_free_and_lose_nothing,
         a_client_that_floods_without_reading_only_delays_other_clients,
         clients_that_flood_and_read_do_not_starve_others,
     }
@@ -145,35 +143,6 @@ fn forty_clients_that_never_read_leave_four_threads_free(mode: &'static Mode) {
             client.exchange(b"served all the same");
         }
     }
-}
-
-/// Over a unix socket, whose buffers are small: for nearly every client, the server buffers as much as it may.
-fn three_hundred_clients_that_never_read_leave_one_thread_free_and_lose_nothing(mode: &'static Mode) {
-    const CLIENTS: usize = 300;
-    const BYTES_FOR_EACH_CLIENT_MAX: u64 = 256 * 1024;
-    let folder = tempfile::tempdir().expect("there is room for temporary files");
-    let socket = Address::Unix(folder.path().join("echo.sock"));
-    let mut server = ServerCommand::new(mode).args(&["--threads", "1"]).listen(&socket).start();
-    let others = server.connect_served(8);
-    let before = server.process().memory_bytes();
-    let deaf: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
-    let sent: Vec<_> = thread::scope(|scope| {
-        let pushing: Vec<_> = deaf
-            .iter()
-            .map(|client| scope.spawn(|| client.push_until_backpressure(BUFFERED_BYTES_MAX)))
-            .collect();
-        pushing.into_iter().map(|pushing| pushing.join().expect("it is held")).collect()
-    });
-    for _ in 0..20 {
-        exchange_with_all(&others, b"served all the same");
-    }
-    let grown = server.process().memory_bytes().saturating_sub(before);
-    assert!(grown < CLIENTS as u64 * BYTES_FOR_EACH_CLIENT_MAX, "{grown} bytes of memory more");
-    for (client, sent) in deaf.iter().zip(sent) {
-        client.finish_sending();
-        expect_same(&client.receive_to_end(), &upper(&counting(0, sent)));
-    }
-    exchange_with_all(&others, b"and now alone");
 }
 
 fn a_client_that_floods_without_reading_only_delays_other_clients(mode: &'static Mode) {

@@ -1,5 +1,6 @@
 //! Behaviours of the server.
 
+pub(crate) use self::quiet::expect_quiet;
 use crate::behaviour::Group;
 
 mod abuse;
@@ -11,7 +12,6 @@ mod drain;
 mod drain_grace;
 mod echo;
 mod environment;
-mod exhaustion;
 mod half_close;
 mod leftovers;
 mod listening;
@@ -44,7 +44,6 @@ pub(crate) fn groups() -> Vec<Group> {
         access::group(),
         proxy_protocol::group(),
         spread::group(),
-        exhaustion::group(),
         quiet::group(),
         refusals::group(),
         drain::group(),

@@ -61,7 +61,7 @@ fn waiting_for_half_closed_clients_that_do_not_read_uses_no_cpu(mode: &'static M
 
 /// A spinning server would use a whole CPU, or as much of it as the machine permits.
 #[track_caller]
-pub(super) fn expect_quiet(server: &mut Server) {
+pub(crate) fn expect_quiet(server: &mut Server) {
     let (window, most) = (Duration::from_secs(1), Duration::from_millis(100));
     let before = server.process().cpu_time();
     thread::sleep(window);

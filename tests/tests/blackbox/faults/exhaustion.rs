@@ -2,10 +2,11 @@
 
 use server::mode::{Mode, Threads};
 
-use super::quiet::expect_quiet;
+use super::extent::EXHAUSTED_SECONDS;
 use crate::{
     behaviour::group,
     harness::{Client, Server, ServerCommand, machine::thread_limit, text::field, wait_until},
+    server::expect_quiet,
 };
 
 group! {
@@ -23,7 +24,10 @@ fn without_descriptors_it_waits_without_cpu_and_accepts_again_later(mode: &'stat
     let mut server = start_with_descriptors(mode, 45);
     let clients = connect_waiting(&server);
     server.log().wait_for("raise the open-files limit");
-    expect_quiet(&mut server);
+    // A look takes a second.
+    for _ in 0..EXHAUSTED_SECONDS.count() {
+        expect_quiet(&mut server);
+    }
     let waiting = serve_the_rest(clients);
     assert!(waiting > 0, "descriptors were not short");
     server.log().wait_for("accepting again");
