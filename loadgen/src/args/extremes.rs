@@ -102,11 +102,13 @@ fn plan(command: &Command) -> Result<(), String> {
     }
 }
 
-/// What the command needs besides the flag.
-fn needed(command: &str) -> &'static [&'static str] {
+/// What the command needs besides the flag. A server that it starts itself speaks no other protocol than an echo.
+fn needed(command: &str, companions: &[&str]) -> &'static [&'static str] {
+    let has_protocol = companions.iter().any(|companion| companion.starts_with("--protocol"));
     match command {
         "show" => &["result.json"],
         "run" => &["127.0.0.1:9"],
+        "compare" | "sweep" if has_protocol => &["127.0.0.1:9"],
         _ => &[],
     }
 }
@@ -133,9 +135,10 @@ fn companions(command: &str, flag: &str) -> &'static [&'static str] {
 fn outcome(parser: &mut clap::Command, command: &str, arg: &Arg, value: &str) -> Result<(), String> {
     let long = arg.get_long().expect("only flags are given");
     let given = format!("--{long}={value}");
-    let args = [NAME, command].into_iter().chain(needed(command).iter().copied());
-    let companions = companions(command, arg.get_id().as_str()).iter().copied();
-    let companions = companions.filter(|companion| !companion.starts_with(&format!("--{long}=")));
+    let companions = companions(command, arg.get_id().as_str());
+    let args = [NAME, command].into_iter().chain(needed(command, companions).iter().copied());
+    let companions =
+        companions.iter().copied().filter(|companion| !companion.starts_with(&format!("--{long}=")));
     let args: Vec<_> = args.chain(companions).chain([given.as_str()]).collect();
     let matches = parser.try_get_matches_from_mut(&args).and_then(|matches: ArgMatches| {
         Args::from_arg_matches(&matches).map(|args| args.command.expect("a command is given"))

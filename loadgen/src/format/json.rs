@@ -1,9 +1,12 @@
 //! A result as JSON: the contract for machines.
 
-use std::io;
+use std::{borrow::Cow, fmt, io};
 
 use common::human::bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::error::Category;
 
 use crate::result::{Document, SCHEMA, comparison::Kind};
@@ -42,11 +45,103 @@ pub(crate) enum ReadError {
     BadField,
 }
 
-/// The fields that identify the version and the kind of a result.
-#[derive(Deserialize)]
+/// The largest integer of a result. Sums of many of them still fit in 64 bits, and every JSON parser reads them exactly
+/// (RFC 8259, section 6).
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// The fields that identify the version and the kind of a result, and whether its integers are in range.
 struct Head {
     schema: u64,
     kind: Option<Kind>,
+    is_in_range: bool,
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Head;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a result")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
+                let (mut schema, mut kind, mut is_in_range) = (None, None, true);
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    match &*key {
+                        "schema" => schema = Some(map.next_value()?),
+                        "kind" => kind = map.next_value()?,
+                        _ => is_in_range &= map.next_value::<InRange>()?.0,
+                    }
+                }
+                let schema = schema.ok_or_else(|| A::Error::missing_field("schema"))?;
+                Ok(Head { schema, kind, is_in_range })
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Whether every integer in a value is at most [`INTEGER_MAX`].
+struct InRange(bool);
+
+impl<'de> Deserialize<'de> for InRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = InRange;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a value")
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<InRange, E> {
+                Ok(InRange(true))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<InRange, E> {
+                Ok(InRange(number <= INTEGER_MAX))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<InRange, E> {
+                Ok(InRange(number.unsigned_abs() <= INTEGER_MAX))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<InRange, E> {
+                Ok(InRange(true))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<InRange, E> {
+                Ok(InRange(true))
+            }
+
+            fn visit_unit<E>(self) -> Result<InRange, E> {
+                Ok(InRange(true))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<InRange, A::Error> {
+                let mut all = true;
+                while let Some(InRange(each)) = list.next_element()? {
+                    all &= each;
+                }
+                Ok(InRange(all))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InRange, A::Error> {
+                let mut all = true;
+                while let Some((IgnoredAny, InRange(each))) = map.next_entry()? {
+                    all &= each;
+                }
+                Ok(InRange(all))
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
 }
 
 /// Prints a result as one JSON object.
@@ -69,14 +164,18 @@ pub(crate) fn read(text: &str) -> Result<Document, ReadError> {
     if text.trim().is_empty() {
         return Err(ReadError::Empty);
     }
-    let Head { schema, kind } = serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Eof => ReadError::Truncated,
-        Category::Syntax if ends_inside_number(text, &error) => ReadError::Truncated,
-        Category::Syntax | Category::Io => ReadError::NotJson,
-        Category::Data => ReadError::NoResult,
-    })?;
+    let Head { schema, kind, is_in_range } =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Eof => ReadError::Truncated,
+            Category::Syntax if ends_inside_number(text, &error) => ReadError::Truncated,
+            Category::Syntax | Category::Io => ReadError::NotJson,
+            Category::Data => ReadError::NoResult,
+        })?;
     if schema != u64::from(SCHEMA) {
         return Err(ReadError::Schema(schema));
+    }
+    if !is_in_range {
+        return Err(ReadError::BadField);
     }
     let document = match kind {
         None => serde_json::from_str(text).map(Document::Run),
@@ -111,6 +210,7 @@ mod tests {
         let result = String::from_utf8(result).unwrap();
         let without = result.replace("\"elapsed_s\"", "\"elapsed\"");
         let bad = result.replace("\"interrupted\": false", "\"interrupted\": \"no\"");
+        let huge = result.replace("\"schema\": 1,", "\"schema\": 1, \"a\": [{\"b\": 9007199254740992}],");
         let newer = result.replace("\"schema\": 1", "\"schema\": 5000000000");
         for (text, error) in [
             ("", ReadError::Empty),
@@ -128,6 +228,7 @@ mod tests {
             ("{\"schema\": 1}", ReadError::NoField("verdict".to_owned())),
             (&without, ReadError::NoField("elapsed_s".to_owned())),
             (&bad, ReadError::BadField),
+            (&huge, ReadError::BadField),
         ] {
             assert_eq!(read(text).unwrap_err(), error, "{text}");
             let message = error.to_string();

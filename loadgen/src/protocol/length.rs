@@ -147,8 +147,10 @@ impl Protocol for Length {
     fn request(&self, text: &Template) -> Result<Template, String> {
         let Some((head, content)) = split_at(text, self.offset) else {
             return Err(format!(
-                "the text must begin with the {} that precede the length field, without fields among them",
-                common::human::plural(self.offset as u64, "byte")
+                "the text must begin with the {} that precede the length field (--length-field-offset {}), without fields \
+                 among them",
+                common::human::plural(self.offset as u64, "byte"),
+                self.offset
             ));
         };
         self.check(&content)?;

@@ -5,6 +5,7 @@ use common::human;
 use crate::result::{
     Loop, Report,
     comparison::{FailedRounds, Spread},
+    total,
 };
 
 /// A number of a report in which servers are compared.
@@ -161,7 +162,7 @@ pub(crate) static METRICS: &[Metric] = &[
         label: "errors",
         is_compared: never,
         nature: Nature::Other,
-        of: |report| Some(report.errors.values().sum::<u64>() as f64),
+        of: |report| Some(total(&report.errors) as f64),
         percentile: None,
         show: whole,
     },

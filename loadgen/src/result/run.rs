@@ -154,3 +154,8 @@ impl Report {
         self.intervals.iter().zip(ends).map(|(interval, end_s)| (interval, (end_s - interval.t_s).max(0.0)))
     }
 }
+
+/// The sum of counts. A result that was read may hold any numbers, so it is at most the largest one.
+pub(crate) fn total(counts: &BTreeMap<String, u64>) -> u64 {
+    counts.values().fold(0, |sum: u64, count| sum.saturating_add(*count))
+}

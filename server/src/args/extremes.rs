@@ -80,7 +80,9 @@ fn every_flag_takes_its_extremes_or_names_itself_in_an_error() {
                     let message = error.to_string();
                     let is_of_the_value =
                         matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
-                    assert!(!is_of_the_value || message.contains(value), "{given}: {message}");
+                    // A list is split at its commas.
+                    let shown = value.split(',').next().unwrap_or_default();
+                    assert!(!is_of_the_value || message.contains(shown), "{given}: {message}");
                     message
                 });
             match parsed.and_then(|args| Setup::new(args, LIMITS, &[]).map_err(|error| error.to_string())) {

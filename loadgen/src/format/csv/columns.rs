@@ -7,6 +7,7 @@ use crate::{
         comparison::{RoundsVerdict, Subject},
         metrics::metric,
         sweep::CurvePoint,
+        total,
     },
 };
 
@@ -143,7 +144,7 @@ static OUTCOMES: &[Named<Outcomes>] = &[
     ("completed", |outcomes| count(outcomes.completed)),
     ("failed", |outcomes| count(outcomes.failed)),
     ("cut_off", |outcomes| count(outcomes.cut_off)),
-    ("errors", |outcomes| count(outcomes.errors.values().sum())),
+    ("errors", |outcomes| count(total(&outcomes.errors))),
     ("response_count", |outcomes| count(outcomes.response_ns.count)),
     ("response_min_ns", |outcomes| count(outcomes.response_ns.min?)),
     ("response_mean_ns", |outcomes| number(outcomes.response_ns.mean?)),

@@ -8,7 +8,7 @@ use super::Finding;
 use crate::{
     engine::failure::Failure,
     protocol::{Protocol, echo::Echo},
-    result::{Loop, Report, Status},
+    result::{Loop, Report, Status, total},
 };
 
 /// With a larger share of failures, the latencies of the other requests say little.
@@ -102,7 +102,7 @@ pub(super) fn errors(report: &Report) -> Option<Finding> {
     };
     // Another rule finds them.
     let failed = failed.saturating_sub(unexpected);
-    let errors = report.errors.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let errors = total(&report.errors);
     let connections = errors.saturating_sub(report.requests.failed);
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
     let of_requests = share(failed, due);

@@ -63,7 +63,7 @@ impl Bed {
             sockopt::set_socket_send_buffer_size(end, 4096).unwrap();
         }
         let session = Session::new(Arc::clone(&service), socket.as_fd(), None);
-        let connection = Connection::new(Admitted { socket, session, is_unix: true });
+        let connection = Connection::new(Admitted { socket, session });
         let (sent, read, is_closed, next) = (0, 0, false, Next::Readable);
         // So small that a visit often ends at its maximum number of reads.
         Self { service, connection, client, buffer: vec![0; 200], sent, read, is_closed, next }

@@ -31,6 +31,12 @@ impl<T> Handover<T> {
         mem::take(&mut *self.lock())
     }
 
+    /// How many connections wait to be taken.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<T>> {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,7 +7,7 @@ use std::{
     cell::RefCell,
     env,
     rc::Rc,
-    sync::{Arc, Barrier, PoisonError, atomic::Ordering::SeqCst},
+    sync::{Arc, Barrier, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -225,8 +225,7 @@ impl Schedule {
                     assert!(the_loop.slots.contains(key), "a request of connection {key}, which has ended");
                 }
             }
-            let assigned =
-                the_loop.handle_of_this_loop().assigned.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let assigned = the_loop.handle_of_this_loop().assigned.waiting();
             assert_eq!(the_loop.worker.connections.load(SeqCst), the_loop.slots.len() + assigned);
             connections += the_loop.slots.len() + assigned;
         }
