@@ -12,7 +12,7 @@ pub(super) struct Extent {
 /// Connections that their client resets.
 pub(super) const ABORTED_CONNECTS: Extent = Extent { short: 2_000, long: 100_000 };
 /// Clients that send until nothing more fits, and read nothing.
-pub(super) const UNREAD_CLIENTS: Extent = Extent { short: 300, long: 8_000 };
+pub(super) const UNREAD_CLIENTS: Extent = Extent { short: 150, long: 8_000 };
 /// Clients that send one byte per round.
 pub(super) const SLOW_CLIENTS: Extent = Extent { short: 200, long: 5_000 };
 /// Runs of busy clients, in turn alone and beside the slow ones.
@@ -26,7 +26,7 @@ pub(super) const CLOCK_STEPS: Extent = Extent { short: 4, long: 60 };
 /// Seconds of load over a bad network.
 pub(super) const NETWORK_SECONDS: Extent = Extent { short: 1, long: 20 };
 /// Random moments of a SIGTERM under full load.
-pub(super) const SHUTDOWNS: Extent = Extent { short: 5, long: 200 };
+pub(super) const SHUTDOWNS: Extent = Extent { short: 2, long: 200 };
 
 static IS_LONG: LazyLock<bool> = LazyLock::new(|| match env::var("FAULTS").as_deref() {
     Ok("long") => true,
