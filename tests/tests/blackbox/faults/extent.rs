@@ -26,7 +26,7 @@ pub(super) const CLOCK_STEPS: Extent = Extent { short: 4, long: 60 };
 /// Seconds of load over a bad network.
 pub(super) const NETWORK_SECONDS: Extent = Extent { short: 1, long: 20 };
 /// Random moments of a SIGTERM under full load.
-pub(super) const SHUTDOWNS: Extent = Extent { short: 2, long: 200 };
+pub(super) const SHUTDOWNS: Extent = Extent { short: 1, long: 200 };
 
 static IS_LONG: LazyLock<bool> = LazyLock::new(|| match env::var("FAULTS").as_deref() {
     Ok("long") => true,
