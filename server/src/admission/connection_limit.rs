@@ -132,6 +132,7 @@ impl ConnectionLimit {
         let (lock, drained) = &self.drained;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let left = deadline.saturating_duration_since(Instant::now());
+        // After the deadline there is nothing to wait for; the model checker's waits do not end by time.
         if !left.is_zero() {
             drop(drained.wait_timeout_while(guard, left, |()| !self.is_drained()));
         }

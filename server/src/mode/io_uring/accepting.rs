@@ -18,7 +18,7 @@ pub(super) struct RingAcceptor {
     acceptor: Acceptor,
     /// The pending request of each listener.
     requests: Vec<ListenerRequest>,
-    /// Sockets that the kernel accepted when the limit was reached, each with the index of its listener.
+    /// Sockets that the kernel accepted when the limit was reached.
     waiting: VecDeque<OwnedFd>,
     /// Whether the ring watches the event of a release.
     watches_freed: bool,

@@ -8,13 +8,13 @@ use server::mode::Mode;
 
 use crate::{
     behaviour::group,
-    harness::{Client, Server, ServerCommand, memory_limit::MemoryLimit, wait_until},
+    harness::{Client, Server, ServerCommand, cgroup::Cgroup, wait_until},
 };
 
 group! {
     in every mode {
-        with_too_many_connections_for_its_memory_it_is_killed_and_its_successor_serves needs MemoryLimit::works,
-        with_few_enough_connections_it_stays_below_the_memory_limit needs MemoryLimit::works,
+        with_too_many_connections_for_its_memory_it_is_killed_and_its_successor_serves needs Cgroup::limits_memory,
+        with_few_enough_connections_it_stays_below_the_memory_limit needs Cgroup::limits_memory,
     }
 }
 
@@ -24,7 +24,7 @@ const TOO_MANY: usize = 1_500;
 const FEW: usize = 30;
 
 fn with_too_many_connections_for_its_memory_it_is_killed_and_its_successor_serves(mode: &'static Mode) {
-    let limit = MemoryLimit::bytes(LIMIT_BYTES).expect("the test needs it");
+    let limit = Cgroup::of_memory_bytes(LIMIT_BYTES).expect("the test needs it");
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let socket = Address::Unix(folder.path().join("echo.sock"));
     let mut server = start(mode, &limit, &socket, "10k");
@@ -49,7 +49,7 @@ fn with_too_many_connections_for_its_memory_it_is_killed_and_its_successor_serve
 }
 
 fn with_few_enough_connections_it_stays_below_the_memory_limit(mode: &'static Mode) {
-    let limit = MemoryLimit::bytes(LIMIT_BYTES).expect("the test needs it");
+    let limit = Cgroup::of_memory_bytes(LIMIT_BYTES).expect("the test needs it");
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let socket = Address::Unix(folder.path().join("echo.sock"));
     let mut server = start(mode, &limit, &socket, &FEW.to_string());
@@ -65,7 +65,7 @@ fn with_few_enough_connections_it_stays_below_the_memory_limit(mode: &'static Mo
 }
 
 #[track_caller]
-fn start(mode: &Mode, limit: &MemoryLimit, socket: &Address, connections: &str) -> Server {
+fn start(mode: &Mode, limit: &Cgroup, socket: &Address, connections: &str) -> Server {
     let args = ["--threads", "1", "--max-connections", connections];
     ServerCommand::new(mode).args(&args).listen(socket).within(|command| limit.limit(command)).start()
 }

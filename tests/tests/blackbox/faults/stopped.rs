@@ -30,12 +30,7 @@ fn a_server_that_is_stopped_and_continued_loses_nothing(mode: &'static Mode) {
     let server = Server::start(mode, &["--idle-timeout", "10s", "--write-timeout", "10s"]);
     let load = Loadgen::run(Some(server.address()), LOAD).start();
     load.stderr.wait_for("p50");
-    for _ in 0..STOPS.count() {
-        server.signal(Signal::STOP);
-        thread::sleep(STOP);
-        server.signal(Signal::CONT);
-        thread::sleep(STOP);
-    }
+    stop_and_continue(|signal| server.signal(signal));
     load.signal(Signal::INT);
     let report = Report::read(load.finish().expect_code(130));
     report.expect_nothing_lost();
@@ -48,15 +43,17 @@ fn a_generator_that_is_stopped_and_continued_loses_nothing(mode: &'static Mode) 
     let server = Server::start(mode, &[]);
     let load = Loadgen::run(Some(server.address()), LOAD).start();
     load.stderr.wait_for("p50");
-    for _ in 0..STOPS.count() {
-        load.signal(Signal::STOP);
-        thread::sleep(STOP);
-        load.signal(Signal::CONT);
-        thread::sleep(STOP);
-    }
+    stop_and_continue(|signal| load.signal(signal));
     load.signal(Signal::INT);
     let report = Report::read(load.finish().expect_code(130));
     report.expect_nothing_lost();
     assert!(report.has_reason("paused"), "{}", report.at("verdict"));
     server.stop();
+}
+
+fn stop_and_continue(send: impl Fn(Signal)) {
+    for signal in [Signal::STOP, Signal::CONT].into_iter().cycle().take(2 * STOPS.count() as usize) {
+        send(signal);
+        thread::sleep(STOP);
+    }
 }

@@ -15,10 +15,10 @@ use common::Address;
 use serde_json::Value;
 
 use super::{
+    cgroup::Cgroup,
     machine,
     process::{Finished, Running},
     programs,
-    quota::CpuQuota,
     server::keep_environment_out,
 };
 
@@ -76,7 +76,7 @@ impl Loadgen {
         self
     }
 
-    pub(crate) fn with_quota(mut self, quota: &CpuQuota) -> Self {
+    pub(crate) fn with_quota(mut self, quota: &Cgroup) -> Self {
         self.command = quota.limit(&self.command);
         self
     }

@@ -1,19 +1,18 @@
 //! Tools of the tests: the programs, the processes and the clients. They let a test read as its scenario.
 
 pub(crate) mod browser;
+pub(crate) mod cgroup;
 pub(crate) mod client;
 pub(crate) mod docker;
 pub(crate) mod exposition;
 pub(crate) mod faulty;
 pub(crate) mod load;
 pub(crate) mod machine;
-pub(crate) mod memory_limit;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod queues;
-pub(crate) mod quota;
 pub(crate) mod request_log;
 pub(crate) mod scraped_load;
 pub(crate) mod server;

@@ -6,8 +6,8 @@ use crate::{
     behaviour::group,
     harness::{
         ServerCommand,
+        cgroup::Cgroup,
         load::{Loadgen, Peer, Report, converse, ignore},
-        quota::CpuQuota,
     },
 };
 
@@ -26,7 +26,7 @@ group! {
         missing_kernel_timestamps_are_absent_and_reported,
     }
     alone {
-        a_cpu_quota_is_named_with_its_share_and_others_are_not needs CpuQuota::works,
+        a_cpu_quota_is_named_with_its_share_and_others_are_not needs Cgroup::limits_cpu,
     }
 }
 
@@ -127,7 +127,7 @@ fn a_slow_server_that_keeps_up_is_not_named() {
 
 fn a_cpu_quota_is_named_with_its_share_and_others_are_not() {
     // The load threads and their server are both in the cgroup, and would use more than a CPU.
-    let quota = CpuQuota::percent(10).unwrap();
+    let quota = Cgroup::of_cpu_percent(10).unwrap();
     let args = "-t 1 -c 50 -d 2s -w 0s --mode event-loop --format json";
     let report = Report::read(Loadgen::run(None, args).with_quota(&quota).finish().expect_report());
     let reasons = report.at("verdict.reasons").as_array().unwrap();
@@ -146,7 +146,7 @@ fn a_cpu_quota_is_named_with_its_share_and_others_are_not() {
         assert!(!blamed, "{}", report.at("verdict"));
     }
     // A quota that is never exhausted is only reported.
-    let quota = CpuQuota::percent(400).unwrap();
+    let quota = Cgroup::of_cpu_percent(400).unwrap();
     let args = "-t 1 -c 5 -r 100 -d 500ms -w 0s --mode event-loop";
     let report = Loadgen::run(None, args).with_quota(&quota).report();
     assert_eq!(report.number("generator.cpu_quota"), 4.0);
