@@ -16,6 +16,7 @@ mod poller;
 pub(crate) mod probes;
 pub(crate) mod recording;
 pub(crate) mod request_log;
+pub(crate) mod scheduling;
 pub(crate) mod slice;
 pub(crate) mod socket;
 pub(crate) mod sources;

@@ -76,6 +76,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, help_heading = "Load")]
     pub kernel_timestamps: bool,
 
+    /// Let the load threads poll without sleeping: no wake-up delays a request or a reply. Each thread (-t) uses a whole CPU, which it
+    /// should have to itself
+    #[arg(long, help_heading = "Load")]
+    pub busy_poll: bool,
+
     /// The requests and replies.
     #[command(flatten)]
     pub dialogue: DialogueArgs,
@@ -155,6 +160,7 @@ impl LoadArgs {
             measuring: Measuring {
                 interval: INTERVAL_DEFAULT,
                 kernel_timestamps: self.kernel_timestamps,
+                busy_poll: self.busy_poll,
                 calibrate: false,
                 slo: self.slo.clone(),
                 abort_on: Vec::new(),

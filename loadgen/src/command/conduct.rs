@@ -1,5 +1,6 @@
 //! Makes a run against a server that is already running: finds the targets, runs the load threads, and reports.
 
+mod gathering;
 mod load_threads;
 
 use std::{slice, sync::Arc};

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The progress of a command that makes its runs in turns.
-pub(crate) trait TurnProgress {
+pub(crate) trait TurnProgress: Send {
     /// The output.
     fn display(&self) -> &Display;
 

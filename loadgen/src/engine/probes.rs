@@ -13,12 +13,16 @@ use crate::engine::clock::Clock;
 
 /// The number of clock readings that [`clock_step_ns`] compares.
 const CLOCK_STEPS: usize = 1_000;
+/// A poll without a result takes less than a microsecond. In a longer one, the CPU served an interrupt or another thread.
+const POLL_NS_MAX: u64 = 10_000;
 
 /// A thread's usage so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThreadProbe {
     /// Time on a CPU.
     pub cpu_ns: u64,
+    /// The part of it in which a thread that polls found nothing to do.
+    pub polled_in_vain_ns: u64,
     /// Time in which it was ready to run but on no CPU (proc(5), `schedstat`). None if the kernel does not report it.
     pub waited_ns: Option<u64>,
     /// The number of preemptions (getrusage(2), `ru_nivcsw`). None if the kernel does not report it.
@@ -36,6 +40,7 @@ pub(crate) struct ThreadProbes {
 #[derive(Debug, Default)]
 pub(crate) struct WindowUsage {
     probes: Option<ThreadProbes>,
+    polled_in_vain_ns: u64,
     at_start: ThreadProbe,
     in_window: ThreadProbe,
 }
@@ -64,6 +69,7 @@ impl ThreadProbes {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).ok();
         ThreadProbe {
             cpu_ns: time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64,
+            polled_in_vain_ns: 0,
             waited_ns: self.waited_ns(),
             preemptions: usage.and_then(|usage| u64::try_from(usage.involuntary_context_switches()).ok()),
         }
@@ -83,9 +89,15 @@ impl ThreadProbe {
         let difference = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),
+            polled_in_vain_ns: self.polled_in_vain_ns.saturating_sub(before.polled_in_vain_ns),
             waited_ns: difference(self.waited_ns, before.waited_ns),
             preemptions: difference(self.preemptions, before.preemptions),
         }
+    }
+
+    /// Time on a CPU with something to do.
+    pub(crate) fn busy_ns(&self) -> u64 {
+        self.cpu_ns.saturating_sub(self.polled_in_vain_ns)
     }
 }
 
@@ -105,13 +117,20 @@ impl WindowUsage {
         self.in_window = self.now().since(self.at_start);
     }
 
+    /// A poll took this long and found nothing to do. In a longer one, the thread did not run all the time.
+    #[inline]
+    pub(crate) fn polled_in_vain(&mut self, poll_ns: u64) {
+        self.polled_in_vain_ns += poll_ns.min(POLL_NS_MAX);
+    }
+
     /// The usage in the window. Zero before its end.
     pub(crate) fn in_window(&self) -> ThreadProbe {
         self.in_window
     }
 
     fn now(&self) -> ThreadProbe {
-        self.probes.as_ref().map_or_else(ThreadProbe::default, ThreadProbes::now)
+        let probe = self.probes.as_ref().map_or_else(ThreadProbe::default, ThreadProbes::now);
+        ThreadProbe { polled_in_vain_ns: self.polled_in_vain_ns, ..probe }
     }
 }
 
@@ -173,6 +192,20 @@ mod tests {
         }
         assert_eq!(counter("", "TcpExt:", "ListenOverflows"), None);
         assert_eq!(counter("TcpExt: ListenOverflows", "TcpExt:", "ListenOverflows"), None);
+    }
+
+    #[test]
+    fn polling_in_vain_is_no_work() {
+        let mut usage = WindowUsage::default();
+        usage.polled_in_vain(500);
+        usage.window_started();
+        usage.polled_in_vain(700);
+        usage.polled_in_vain(5_000_000);
+        usage.window_ended();
+        usage.polled_in_vain(900);
+        assert_eq!(usage.in_window().polled_in_vain_ns, 700 + POLL_NS_MAX);
+        let probe = ThreadProbe { cpu_ns: 1_000, polled_in_vain_ns: 300, ..ThreadProbe::default() };
+        assert_eq!(probe.busy_ns(), 700);
     }
 
     #[test]

@@ -168,15 +168,27 @@ impl<X: Exchange> Worker<X> {
             if self.is_over() {
                 break;
             }
-            let wait_ns = self.wait_ns();
+            let next_ns = self.wait_ns();
+            let wait_ns = if self.polls() { Some(0) } else { next_ns };
+            let began_ns = self.bench.now_ns();
             self.bench.wait_begins(wait_ns);
             self.bench.poller().wait(&mut events, wait_ns);
             self.bench.wait_ended();
+            if events.is_empty() && wait_ns == Some(0) && next_ns != Some(0) {
+                self.usage.polled_in_vain(self.bench.now_ns() - began_ns);
+            }
             for event in &events {
                 self.on_event(*event);
             }
         }
         self.end();
+    }
+
+    /// Whether the thread polls instead of sleeping. It sleeps until the load begins.
+    #[inline]
+    fn polls(&self) -> bool {
+        self.task.plan.measuring.busy_poll
+            && matches!(self.phase, Phase::WarmUp | Phase::Measuring | Phase::Grace { .. })
     }
 
     #[inline]

@@ -90,6 +90,7 @@ static RULES: &[Rule] = &[
     Rule::new("delayed_ack", network::delayed_ack),
     Rule::new("warm_up", course::warm_up),
     Rule::new("drift", course::drift),
+    Rule::new("busy_poll", machine::busy_poll),
     Rule::new("cpu_wait", machine::cpu_wait),
     Rule::new("preempted", machine::preempted),
     Rule::new("steal", machine::steal),

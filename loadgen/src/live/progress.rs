@@ -18,8 +18,8 @@ use crate::{
 /// A shorter wait after the window is not shown.
 const WAIT_SHOWN_FROM_S: f64 = 0.3;
 
-/// The observer of a run.
-pub(crate) trait Progress {
+/// The observer of a run. During the load, another thread than before and after it calls it.
+pub(crate) trait Progress: Send {
     /// Prints a line.
     fn say(&mut self, text: &str);
     /// Prints lines of other threads.

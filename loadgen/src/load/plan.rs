@@ -116,6 +116,8 @@ pub(crate) struct Measuring {
     pub interval: Duration,
     /// Whether the kernel's time stamps of replies are used.
     pub kernel_timestamps: bool,
+    /// Whether the load threads poll without sleeping.
+    pub busy_poll: bool,
     /// Whether the same load first runs against an echo inside the generator.
     pub calibrate: bool,
     /// The objectives of the result.

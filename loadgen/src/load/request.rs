@@ -531,6 +531,7 @@ pub(crate) mod tests {
             measuring: Measuring {
                 interval: Duration::from_secs(1),
                 kernel_timestamps: false,
+                busy_poll: false,
                 calibrate: false,
                 slo: Vec::new(),
                 abort_on: Vec::new(),

@@ -1,5 +1,6 @@
 //! Gathers the recordings of the load threads during a run.
 
+mod kept;
 mod report;
 mod stages;
 
@@ -11,6 +12,7 @@ use std::{
 
 use common::units::nanoseconds;
 
+use self::kept::Kept;
 use crate::{
     engine::{
         client::Served,
@@ -38,6 +40,8 @@ pub(crate) struct Tally {
     window: Window,
     window_started_at_unix_us: u64,
     late_start_ns: u64,
+    /// Since when the recordings are gathered in turn with the load.
+    in_turn_since_ns: Option<u64>,
     interval_ns: u64,
     total: Recording,
     /// The intervals that some thread has not reported yet, from index `first_open` on.
@@ -45,7 +49,7 @@ pub(crate) struct Tally {
     first_open: usize,
     /// The number of intervals of each thread that has ended.
     intervals_of_ended: Vec<usize>,
-    intervals: Vec<Interval>,
+    intervals: Kept,
     /// The recording of the time after the window, until the tally is closed.
     tail: Recording,
     after_window: Tail,
@@ -90,12 +94,13 @@ impl Tally {
             window: Window::NEVER,
             window_started_at_unix_us: 0,
             late_start_ns: 0,
+            in_turn_since_ns: None,
             interval_ns: nanoseconds(plan.measuring.interval),
             total: Recording::default(),
             open: VecDeque::new(),
             first_open: 0,
             intervals_of_ended: Vec::new(),
-            intervals: Vec::new(),
+            intervals: Kept::new(kept::BYTES_MAX),
             tail: Recording::default(),
             after_window: Tail::default(),
             clients: Vec::new(),
@@ -160,6 +165,11 @@ impl Tally {
     /// Sets how much later than planned the load began.
     pub(crate) fn set_late_start(&mut self, late_ns: u64) {
         self.late_start_ns = late_ns;
+    }
+
+    /// The CPUs leave no time to gather recordings. From now on that takes its share of the load's time.
+    pub(crate) fn gathered_in_turn_from(&mut self, now_ns: u64) {
+        self.in_turn_since_ns = Some(now_ns);
     }
 
     /// A condition has ended the load early.

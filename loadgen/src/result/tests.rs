@@ -53,6 +53,7 @@ pub(crate) fn example() -> Report {
             interval_s: 1.0,
             seed: 1,
             kernel_timestamps: false,
+            busy_poll: false,
             start_at_unix_ms: None,
             slo: Vec::new(),
             abort_on: Vec::new(),

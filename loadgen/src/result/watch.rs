@@ -189,6 +189,7 @@ mod tests {
         Watch::new(&Measuring {
             interval: Duration::from_millis(100),
             kernel_timestamps: false,
+            busy_poll: false,
             calibrate: false,
             slo: Vec::new(),
             abort_on: vec![condition.parse().unwrap()],

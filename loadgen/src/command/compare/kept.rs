@@ -329,6 +329,10 @@ static OWN_PROPERTIES: &[Property] = &[
         true => "--kernel-timestamps".to_owned(),
         false => "no --kernel-timestamps".to_owned(),
     },
+    |plan| match plan.busy_poll {
+        true => "--busy-poll".to_owned(),
+        false => "no --busy-poll".to_owned(),
+    },
 ];
 
 #[cfg(test)]

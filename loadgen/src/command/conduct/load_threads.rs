@@ -13,6 +13,7 @@ use anyhow::Context;
 use common::{human::duration_ns, units::nanoseconds};
 use rustix::io::Errno;
 
+use super::gathering::{Gathered, Gathering, Returned, Share};
 use crate::{
     engine::{
         clock::Clock,
@@ -34,7 +35,7 @@ use crate::{
         plan::Plan,
         start_at::{self, Beginning},
     },
-    result::{Aborted, cost::Cost, setting::Setting, tally::Tally, watch::Watch},
+    result::{cost::Cost, setting::Setting, tally::Tally, watch::Watch},
     subject::server_process::{ServerProcess, usage::Moment},
 };
 
@@ -43,7 +44,7 @@ const LEAD: Duration = Duration::from_millis(2);
 /// The additional lead for each client.
 const LEAD_PER_CLIENT: Duration = Duration::from_micros(1);
 /// The longest time between two updates of the progress, and two checks of the server.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 /// The load threads get a start order this long before the planned start. So a late wake-up of the conductor on a busy
 /// machine does not delay the load.
 const ORDER_AHEAD: Duration = Duration::from_millis(100);
@@ -203,70 +204,55 @@ impl LoadThreads {
         Ok(beginning)
     }
 
-    /// Collects the threads' notices into the tally until the load is over.
+    /// Gathers the threads' notices until the load is over, in the CPU time that the load leaves. If it leaves none, the rest is
+    /// gathered in turn with the load. Meanwhile this thread, which has little to do, reads the resources in time.
     fn collect(
         &mut self,
         plan: &Plan,
-        mut window: Window,
+        window: Window,
         server: Option<&ServerProcess>,
         tally: &mut Tally,
         progress: &mut dyn Progress,
     ) {
         let mut cost = WindowCost::default();
-        let mut watch = Watch::new(&plan.measuring);
-        loop {
-            let now_ns = self.clock.now_ns();
-            if let Some(stop_ns) = self.control.stop_ns() {
-                window = window.ending_by(stop_ns);
+        let (control, clock) = (self.control.clone(), self.clock);
+        let gathered = Arc::new(Gathered::default());
+        let gathering = Gathering {
+            notices: &mut self.notices,
+            recycling: &mut self.recycling,
+            clock,
+            control: control.clone(),
+            window,
+            watch: Watch::new(&plan.measuring),
+            tally,
+            progress,
+            gathered: gathered.clone(),
+        };
+        thread::scope(|scope| {
+            let (sender, returned) = mpsc::channel();
+            gathering.spawn(scope, Share::OfIdleTime, sender.clone());
+            loop {
+                let window = control.stop_ns().map_or(window, |stop_ns| window.ending_by(stop_ns));
+                let now_ns = clock.now_ns();
+                cost.read_if_due(now_ns, window, server);
+                // Without the server that loadgen started, no further request can succeed.
+                if cost.after.is_none() && server.is_some_and(ServerProcess::has_ended) {
+                    control.stop(now_ns);
+                }
+                gathered.hand_over_if_late(now_ns, window, nanoseconds(plan.measuring.interval));
+                match returned.recv_timeout(clock.until(cost.next_ns(window)).min(TICK)) {
+                    Ok(Returned::LoadIsOver) => break,
+                    Ok(Returned::HandedOver(gathering)) => {
+                        gathering.spawn(scope, Share::InTurn, sender.clone());
+                    }
+                    Err(_timeout) => {}
+                }
             }
-            cost.read_if_due(now_ns, window, server);
-            progress.tick(now_ns, window);
-            // Without the server that loadgen started, no further request can succeed.
-            if cost.after.is_none() && server.is_some_and(ServerProcess::has_ended) {
-                self.control.stop(now_ns);
-            }
-            match self.notices.recv_timeout(self.clock.until(cost.next_ns(window)).min(TICK)) {
-                Ok(notice) => self.add(notice, tally),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            let aborted = show_finished_intervals(tally, &mut watch, progress);
-            // An end that has already come, or been ordered, needs no condition.
-            if let Some(aborted) = aborted.filter(|_| self.clock.now_ns() < window.end_ns)
-                && self.control.stop_ns().is_none()
-            {
-                self.control.stop(self.clock.now_ns());
-                progress.say(&format!("the load ends early: {}", aborted.message));
-                tally.set_aborted(aborted);
-            }
-        }
+        });
         tally.close();
         progress.total(tally.total());
         let (before, after) = cost.at_end(server);
         tally.set_cost(before, after);
-    }
-
-    fn add(&mut self, notice: Notice, tally: &mut Tally) {
-        match notice {
-            Notice::Interval { index, end_ns, recording } => {
-                tally.add_interval(index, end_ns, &recording);
-                self.recycle(recording);
-            }
-            Notice::Ended(ended) => tally.add_ended(*ended),
-            // Further replies would be wrong too. The report describes the first one.
-            Notice::WrongProtocol => self.control.stop(self.clock.now_ns()),
-            // A slow thread: the load began without some of its clients.
-            Notice::Ready(_) => {}
-        }
-    }
-
-    /// Gives a recording back for reuse, to the threads in turn.
-    fn recycle(&mut self, mut recording: Box<Recording>) {
-        recording.clear();
-        if let Some(next) = self.recycling.pop() {
-            let _ended = next.send(recording);
-            self.recycling.insert(0, next);
-        }
     }
 
     fn join(&mut self) -> anyhow::Result<()> {
@@ -303,24 +289,6 @@ impl WindowCost {
         let after = self.after.unwrap_or_else(|| Cost::now(server, Moment::End));
         (self.before.unwrap_or(after), after)
     }
-}
-
-/// Shows the intervals that all threads have reported since the last call. Returns the first condition that they meet.
-fn show_finished_intervals(
-    tally: &mut Tally,
-    watch: &mut Watch,
-    progress: &mut dyn Progress,
-) -> Option<Aborted> {
-    let finished = tally.finished_intervals();
-    let mut aborted = None;
-    for (interval, failures) in &finished {
-        progress.interval(interval, failures);
-        aborted = aborted.or(watch.interval(interval, failures));
-    }
-    if !finished.is_empty() {
-        progress.total(tally.total());
-    }
-    aborted
 }
 
 fn no_client_connected(

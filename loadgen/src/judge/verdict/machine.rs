@@ -1,6 +1,6 @@
 //! Whether the generator's machine disturbed it: pauses, a lack of CPU time, a coarse clock.
 
-use common::human::{duration_ns, percent, rate};
+use common::human::{duration_ns, percent, plural, rate, were};
 
 use super::{ACHIEVED_SHARE_MIN, Finding};
 use crate::result::{Report, Status};
@@ -97,6 +97,30 @@ pub(super) fn paused(report: &Report) -> Option<Finding> {
     })
 }
 
+/// A load thread that polls keeps its CPU from everyone else, also from a server that would answer it.
+pub(super) fn busy_poll(report: &Report) -> Option<Finding> {
+    let (plan, environment) = (&report.plan, &report.environment);
+    let (usable, whose) = match &environment.division {
+        Some(division) => (division.load.len(), "the load may use"),
+        // The server that loadgen started uses the same CPUs.
+        None if report.server.is_some() => (environment.cpus.saturating_sub(1), "its server leaves"),
+        None => (environment.cpus, "it may use"),
+    };
+    let threads = plan.threads;
+    (plan.busy_poll && threads > usable).then(|| Finding {
+        status: Status::Suspect,
+        value: threads as f64,
+        bound: usable as f64,
+        message: format!(
+            "{} polled without sleeping (--busy-poll), and there {} {} that {whose}",
+            plural(threads as u64, "load thread"),
+            were(usable as u64),
+            plural(usable as u64, "CPU")
+        ),
+        advice: "threads that poll take the CPU from each other and from the server: use fewer -t, more CPUs, or no --busy-poll",
+    })
+}
+
 pub(super) fn cpu_wait(report: &Report) -> Option<Finding> {
     // A throttled thread counts as waiting. Other processes caused only the rest of the wait.
     let share = report.generator.cpu_wait_share_max? - throttled_time_share(report);
@@ -172,6 +196,7 @@ mod tests {
     use crate::{
         judge::verdict::{judge, tests::codes},
         result::Pause,
+        subject::cpus::Division,
     };
 
     #[test]
@@ -199,6 +224,40 @@ mod tests {
         let step = |step_ns| move |report: &mut Report| report.generator.clock_step_ns = step_ns;
         assert_eq!(codes(step(10_000)), [""; 0]);
         assert_eq!(codes(step(10_500)), ["clock"]);
+    }
+
+    #[test]
+    fn each_thread_that_polls_needs_a_cpu() {
+        let polling = |threads, cpus, division: Option<usize>, has_own_server: bool| {
+            move |report: &mut Report| {
+                report.plan.busy_poll = true;
+                report.plan.threads = threads;
+                report.environment.cpus = cpus;
+                report.environment.division =
+                    division.map(|load| Division { server: vec![0], load: (1..=load).collect() });
+                if !has_own_server {
+                    report.server = None;
+                }
+            }
+        };
+        assert_eq!(codes(polling(2, 2, None, false)), [""; 0]);
+        assert_eq!(codes(polling(3, 2, None, false)), ["busy_poll"]);
+        assert_eq!(codes(polling(1, 2, None, true)), [""; 0]);
+        assert_eq!(codes(polling(2, 2, None, true)), ["busy_poll"]);
+        assert_eq!(codes(polling(1, 1, None, true)), ["busy_poll"]);
+        assert_eq!(codes(polling(2, 8, Some(2), true)), [""; 0]);
+        assert_eq!(codes(polling(3, 8, Some(2), true)), ["busy_poll"]);
+        let sleeping = |report: &mut Report| {
+            polling(3, 2, None, false)(report);
+            report.plan.busy_poll = false;
+        };
+        assert_eq!(codes(sleeping), [""; 0]);
+        let mut report = crate::result::tests::example();
+        polling(1, 1, None, true)(&mut report);
+        assert_eq!(
+            judge(&report).reasons[0].message,
+            "1 load thread polled without sleeping (--busy-poll), and there were 0 CPUs that its server leaves"
+        );
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub(crate) struct PlanSummary {
     /// The kernel was asked when replies were ready to be read.
     #[serde(default)]
     pub kernel_timestamps: bool,
+    /// The load threads polled without sleeping.
+    #[serde(default)]
+    pub busy_poll: bool,
     /// The start time of the load, in milliseconds since 1970 (UTC). None: the load begins when it is ready.
     #[serde(default)]
     pub start_at_unix_ms: Option<u64>,
@@ -231,6 +234,7 @@ impl PlanSummary {
             interval_s: plan.measuring.interval.as_secs_f64(),
             seed: plan.seed,
             kernel_timestamps: plan.measuring.kernel_timestamps,
+            busy_poll: plan.measuring.busy_poll,
             start_at_unix_ms: plan.timing.start_at.map(start_at::unix_ms),
             slo: plan.measuring.slo.iter().map(ToString::to_string).collect(),
             abort_on: plan.measuring.abort_on.iter().map(ToString::to_string).collect(),

@@ -2,9 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use common::human::{count, duration_ns, plural, were};
+use common::human::{bytes, count, duration_ns, plural, were};
 
-use super::{Tally, per};
+use super::{Tally, kept, per};
 use crate::{
     engine::{
         client::Served,
@@ -65,7 +65,7 @@ impl Tally {
             log: None,
             notes: self.notes(plan),
             latency_ns: self.latencies(plan),
-            intervals: self.intervals,
+            intervals: self.intervals.into_intervals(),
             tail: self.after_window,
             plan: setting.plan,
         };
@@ -196,9 +196,9 @@ impl Tally {
         Generator {
             cpu_s: cpu_ns as f64 / 1e9,
             cpu_ns_per_request: per(cpu_ns as f64, replies).filter(|_| cpu_ns > 0),
-            busiest_thread_share: self.most_of(|usage| Some(usage.cpu_ns as f64 / 1e9)).unwrap_or(0.0),
+            busiest_thread_share: self.most_of(|usage| Some(usage.busy_ns() as f64 / 1e9)).unwrap_or(0.0),
             idle_share_min: self
-                .most_of(|usage| Some((usage.cpu_ns + usage.waited_ns?) as f64 / 1e9))
+                .most_of(|usage| Some((usage.busy_ns() + usage.waited_ns?) as f64 / 1e9))
                 .map(|busy| (1.0 - busy).max(0.0)),
             cpu_wait_share_max: self.most_of(|usage| Some(usage.waited_ns? as f64 / 1e9)),
             preemptions_per_s_max: self.most_of(|usage| Some(usage.preemptions? as f64)),
@@ -278,7 +278,9 @@ impl Tally {
             insecure_note(plan),
             slo_note(plan),
             self.late_start_note(plan),
+            self.in_turn_note(),
             self.clamped_note(),
+            self.joined_note(),
             self.timestamps_note(plan),
             self.early_errors_note(),
         ];
@@ -289,6 +291,23 @@ impl Tally {
         let at = plan.timing.start_at.filter(|_| self.late_start_ns > 0)?;
         let (at, late) = (start_at::format(at), duration_ns(self.late_start_ns));
         Some(format!("the load began {late} later than planned ({at})"))
+    }
+
+    fn in_turn_note(&self) -> Option<String> {
+        let since_ns = self.in_turn_since_ns?.saturating_sub(self.window.start_ns);
+        Some(format!(
+            "from {} on, gathering the intervals took time from the load: the load's CPUs had no idle time",
+            duration_ns(since_ns)
+        ))
+    }
+
+    fn joined_note(&self) -> Option<String> {
+        let joins = Some(self.intervals.joins()).filter(|joins| *joins > 0)?;
+        Some(format!(
+            "the intervals took {}: {} joined with a neighbour, the oldest first; use a longer --interval",
+            bytes(kept::BYTES_MAX as u64),
+            format_args!("{} {}", plural(joins, "interval"), were(joins)),
+        ))
     }
 
     fn clamped_note(&self) -> Option<String> {

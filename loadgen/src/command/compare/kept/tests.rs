@@ -56,7 +56,7 @@ fn every_difference_of_the_loads_is_named() {
     let file = Path::new("kept.json");
     assert_eq!(fitting(3).check_load(file, &plan(|load| load.seed = 7)), Ok(()));
     type Change = fn(&mut Request);
-    let changes: [(Change, &str); 5] = [
+    let changes: [(Change, &str); 6] = [
         (|load| load.connections = 7, "it has 500 clients, this comparison 7 clients;"),
         (|load| load.pipeline = 2, "a pipeline of 1, this comparison a pipeline of 2;"),
         (
@@ -64,6 +64,7 @@ fn every_difference_of_the_loads_is_named() {
             "no --connect-rate, this comparison a --connect-rate of 5;",
         ),
         (|load| load.measuring.kernel_timestamps = true, "this comparison --kernel-timestamps;"),
+        (|load| load.measuring.busy_poll = true, "this comparison --busy-poll;"),
         (
             |load| (load.connections, load.timing.warmup) = (7, std::time::Duration::from_secs(1)),
             "500 clients, this comparison 7 clients; a warm-up of 0s, this comparison a warm-up of 1s; use the same",

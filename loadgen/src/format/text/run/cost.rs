@@ -20,7 +20,11 @@ pub(super) fn write(report: &Report, out: &mut Page) -> io::Result<()> {
     };
     let generator = &report.generator;
     let (each, busy) = (cpu(generator.cpu_ns_per_request), percent(generator.busiest_thread_share));
-    line(out, "generator", &format!("{each}; the busiest thread ran {busy} of the time"))?;
+    let busy = match report.plan.busy_poll {
+        true => format!("the busiest thread polled all the time, and had work for {busy} of it"),
+        false => format!("the busiest thread ran {busy} of the time"),
+    };
+    line(out, "generator", &format!("{each}; {busy}"))?;
     let Some(server) = &report.server else { return Ok(()) };
     let switches = server.context_switches_per_request.map_or("-".to_owned(), |each| format!("{each:.3}"));
     let each = cpu(server.cpu_ns_per_request);
