@@ -48,6 +48,7 @@ use crate::{
         request::{PlanError, Request},
         schedule::replay::Speed,
         start_at,
+        until::Until,
     },
 };
 
@@ -284,6 +285,12 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Objectives", value_name = "CONDITION")]
     abort_on: Vec<AbortOn>,
 
+    /// End the load as soon as a percentile is known this precisely, as in 'p99±2%' or 'p99.9+-5%': the share is half the width of
+    /// its 95% confidence interval. May be repeated; all must be reached. --duration is the limit: a precision that is not reached by
+    /// then gives exit code 3
+    #[arg(long, help_heading = "Objectives", value_name = "PRECISION")]
+    until: Vec<Until>,
+
     /// Time between two lines of progress, and between two entries of the report's intervals
     #[arg(short, long, help_heading = "Output", value_name = "D", default_value = "1s",
           value_parser = parse_positive_duration)]
@@ -409,6 +416,7 @@ impl RunArgs {
         request.measuring.interval = self.interval;
         request.measuring.calibrate = self.calibrate;
         request.measuring.abort_on = self.abort_on.clone();
+        request.measuring.until = self.until.clone();
         request.stages = self.stages.stages.clone();
         request.replay = self.replay.then_some(self.replay_speed);
         Ok(request)

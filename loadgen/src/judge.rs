@@ -9,5 +9,6 @@ use crate::{load::slo::Slo, result::Report};
 /// Adds the verdict and the outcomes of the SLOs to a report.
 pub(crate) fn complete(report: &mut Report, objectives: &[Slo]) {
     report.verdict = verdict::judge(report);
-    report.slo = slo::judge(objectives, report);
+    // Those of --until come after them.
+    report.slo.splice(0..0, slo::judge(objectives, report));
 }

@@ -14,3 +14,4 @@ pub(crate) mod start_at;
 #[cfg(test)]
 mod texts;
 pub(crate) mod tls;
+pub(crate) mod until;

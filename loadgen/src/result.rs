@@ -7,6 +7,7 @@ pub(crate) mod cost;
 pub(crate) mod fairness;
 pub(crate) mod footnotes;
 pub(crate) mod metrics;
+pub(crate) mod precision;
 pub(crate) mod recovery;
 mod run;
 pub(crate) mod setting;

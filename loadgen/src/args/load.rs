@@ -164,6 +164,7 @@ impl LoadArgs {
                 calibrate: false,
                 slo: self.slo.clone(),
                 abort_on: Vec::new(),
+                until: Vec::new(),
             },
         })
     }

@@ -63,6 +63,7 @@ pub(crate) fn floor(
     plan.timing.start_at = None;
     // The floor is that of the whole load.
     plan.measuring.abort_on.clear();
+    plan.measuring.until.clear();
     // This echo answers in upper case, whatever the server does.
     plan.dialogue = plan.dialogue.with_upper_echo().context("only the load of an echo can be calibrated")?;
     let mut quiet = RunProgress::new(true, plan.measuring.interval, plan.timeouts.reply);

@@ -18,6 +18,7 @@ use crate::{
         slo::Slo,
         stages::Stages,
         tls::TlsPlan,
+        until::Until,
     },
     protocol::dialogue::Dialogue,
 };
@@ -124,6 +125,8 @@ pub(crate) struct Measuring {
     pub slo: Vec<Slo>,
     /// The conditions that end the load early.
     pub abort_on: Vec<AbortOn>,
+    /// The precision that ends the load. All of them must be reached.
+    pub until: Vec<Until>,
 }
 
 impl Plan {

@@ -87,6 +87,11 @@ pub(crate) struct Request {
 /// Why a request is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlanError {
+    /// `--until` with `--part`.
+    #[error(
+        "--until cannot be used with --part: a part does not know how precise the whole is; use --duration"
+    )]
+    UntilOfPart,
     /// `--think` in an open loop.
     #[error(
         "--think delays each request until after the previous reply, and --rate sends requests at fixed times: use only one \
@@ -284,6 +289,9 @@ impl Request {
         }
         if let Some(part) = self.part {
             check_part(&self.against)?;
+            if !self.measuring.until.is_empty() {
+                return Err(PlanError::UntilOfPart);
+            }
             divisible("--requests", timing.requests, part)?;
             divisible("--connect-rate", self.connecting.rate_per_s, part)?;
             self.connecting.rate_per_s = self.connecting.rate_per_s.map(|rate| part.share(rate));
@@ -420,6 +428,11 @@ fn check_stages(request: &Request) -> Result<(), PlanError> {
         (duration.is_some(), "--duration", "the measurement is as long as all stages together"),
         (requests.is_some(), "--requests", "the stages say how many requests are due"),
         (request.think.is_some(), "--think", "--stages sends requests at fixed times, not after a reply"),
+        (
+            !request.measuring.until.is_empty(),
+            "--until",
+            "the percentiles of a load that changes are no property of the server",
+        ),
     ];
     match others.into_iter().find(|(is_given, ..)| *is_given) {
         Some((_, flag, reason)) => Err(PlanError::BesideStages { flag, reason }),
@@ -535,6 +548,7 @@ pub(crate) mod tests {
                 calibrate: false,
                 slo: Vec::new(),
                 abort_on: Vec::new(),
+                until: Vec::new(),
             },
         }
     }
@@ -673,6 +687,13 @@ pub(crate) mod tests {
             (Request { timing: timing(second, None), ..with() }, "--duration"),
             (Request { timing: timing(None, Some(5)), ..with() }, "--requests"),
             (Request { think: second, ..with() }, "--think"),
+            (
+                Request {
+                    measuring: Measuring { until: vec!["p99±2%".parse().unwrap()], ..request().measuring },
+                    ..with()
+                },
+                "--until",
+            ),
         ] {
             let error = request.plan(1).unwrap_err();
             assert!(matches!(error, PlanError::BesideStages { flag, .. } if flag == excluded), "{error}");

@@ -39,7 +39,7 @@ pub(crate) use self::{
     tls::{Tls, TlsSummary},
     verdict::{Reason, Status, Verdict},
 };
-use crate::protocol::exchange::Mismatch;
+use crate::{protocol::exchange::Mismatch, result::precision::Precision};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,10 @@ pub(crate) struct Report {
     /// The condition of `--abort-on` that ended the run early. The numbers cover the time until then.
     #[serde(default)]
     pub aborted: Option<Aborted>,
+    /// The confidence intervals of the percentiles of the response time. None with too few intervals, for a merged result, and in older
+    /// results.
+    #[serde(default)]
+    pub precision: Option<Precision>,
     /// The command line in shell syntax, with the environment variables that loadgen's own server reads. None for a run
     /// inside another command, and in older results.
     #[serde(default)]

@@ -29,6 +29,7 @@ use crate::{
     result::{
         Aborted, Interval, Tail,
         cost::Cost,
+        precision::Blocks,
         summary::{self, Unanswered},
     },
 };
@@ -50,6 +51,7 @@ pub(crate) struct Tally {
     /// The number of intervals of each thread that has ended.
     intervals_of_ended: Vec<usize>,
     intervals: Kept,
+    blocks: Blocks,
     /// The recording of the time after the window, until the tally is closed.
     tail: Recording,
     after_window: Tail,
@@ -101,6 +103,7 @@ impl Tally {
             first_open: 0,
             intervals_of_ended: Vec::new(),
             intervals: Kept::new(kept::BYTES_MAX),
+            blocks: Blocks::default(),
             tail: Recording::default(),
             after_window: Tail::default(),
             clients: Vec::new(),
@@ -167,6 +170,11 @@ impl Tally {
         self.late_start_ns = late_ns;
     }
 
+    /// The response times of the finished intervals.
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
     /// The CPUs leave no time to gather recordings. From now on that takes its share of the load's time.
     pub(crate) fn gathered_in_turn_from(&mut self, now_ns: u64) {
         self.in_turn_since_ns = Some(now_ns);
@@ -194,6 +202,7 @@ impl Tally {
             let Some(OpenInterval { recording, end_ns, .. }) = self.open.pop_front() else { break };
             let interval = self.interval(&recording, end_ns);
             self.total.merge(&recording);
+            self.blocks.add(&recording.response, recording.counts.unanswered());
             self.first_open += 1;
             self.intervals.push(interval.clone());
             finished.push((interval, recording.failures));

@@ -22,6 +22,7 @@ pub(crate) fn example() -> Report {
         verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
         interrupted: false,
         aborted: None,
+        precision: None,
         command: None,
         plan: PlanSummary {
             targets: vec!["127.0.0.1:40123".to_owned()],
@@ -57,6 +58,7 @@ pub(crate) fn example() -> Report {
             start_at_unix_ms: None,
             slo: Vec::new(),
             abort_on: Vec::new(),
+            until: Vec::new(),
         },
         environment: Environment {
             version: "0.1.0".to_owned(),

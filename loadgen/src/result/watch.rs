@@ -193,6 +193,7 @@ mod tests {
             calibrate: false,
             slo: Vec::new(),
             abort_on: vec![condition.parse().unwrap()],
+            until: Vec::new(),
         })
     }
 

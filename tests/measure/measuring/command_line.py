@@ -46,8 +46,9 @@ def parser(description):
 
     add_load(add_table(commands, "loadgen", "the load generators' own CPU for each request"))
 
-    lag = add_table(commands, "lag", "how late loadgen sends its requests in an open loop", rounds=3, only=["event-loop"])
+    lag = add_table(commands, "lag", "how late loadgen sends its requests in an open loop", rounds=5)
     add_load(lag, seconds=10, size=None)
+    lag.add_argument("--before", type=Path, metavar="DIR", help="folder of an earlier build, to compare with")
     variant(lag, "--rate", type=positive, default=20_000, metavar="R", help="requests per second [%(default)s]")
 
     several = add_table(commands, "parts", "one load from several generators beside one", rounds=3)

@@ -22,7 +22,7 @@ use crate::{
         scheduling, window::Window,
     },
     live::progress::Progress,
-    result::{Aborted, Interval, tally::Tally, watch::Watch},
+    result::{Aborted, Interval, precision::Goal, tally::Tally, watch::Watch},
 };
 
 /// An interval is shown, judged by `--abort-on`, and stored at most this long after its end, plus the time for it. This also bounds
@@ -40,6 +40,7 @@ pub(super) struct Gathering<'a> {
     pub control: Arc<Control>,
     pub window: Window,
     pub watch: Watch,
+    pub goal: Goal,
     pub tally: &'a mut Tally,
     pub progress: &'a mut dyn Progress,
     pub gathered: Arc<Gathered>,
@@ -129,13 +130,18 @@ impl<'a> Gathering<'a> {
                 Err(RecvTimeoutError::Disconnected) => return true,
             }
             let aborted = self.show_finished_intervals();
+            let is_reached = self.goal.is_reached(self.tally.blocks());
             // An end that has already come, or been ordered, needs no condition.
-            if let Some(aborted) = aborted.filter(|_| self.clock.now_ns() < self.window.end_ns)
-                && self.control.stop_ns().is_none()
-            {
+            if self.clock.now_ns() >= self.window.end_ns || self.control.stop_ns().is_some() {
+                continue;
+            }
+            if let Some(aborted) = aborted {
                 self.control.stop(self.clock.now_ns());
                 self.progress.say(&format!("the load ends early: {}", aborted.message));
                 self.tally.set_aborted(aborted);
+            } else if is_reached {
+                self.control.stop(self.clock.now_ns());
+                self.progress.say("the load ends: the precision of --until is reached");
             }
         }
     }

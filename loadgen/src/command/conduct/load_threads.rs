@@ -35,7 +35,7 @@ use crate::{
         plan::Plan,
         start_at::{self, Beginning},
     },
-    result::{cost::Cost, setting::Setting, tally::Tally, watch::Watch},
+    result::{cost::Cost, precision::Goal, setting::Setting, tally::Tally, watch::Watch},
     subject::server_process::{ServerProcess, usage::Moment},
 };
 
@@ -224,6 +224,7 @@ impl LoadThreads {
             control: control.clone(),
             window,
             watch: Watch::new(&plan.measuring),
+            goal: Goal::new(&plan.measuring.until),
             tally,
             progress,
             gathered: gathered.clone(),

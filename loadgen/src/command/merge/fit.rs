@@ -147,6 +147,7 @@ pub(super) fn plan(parts: &[Part], is_partial: bool) -> PlanSummary {
             .filter(|at_ms| plans().all(|plan| plan.start_at_unix_ms == Some(*at_ms))),
         slo: united(plans().flat_map(|plan| plan.slo.iter())),
         abort_on: united(plans().flat_map(|plan| plan.abort_on.iter())),
+        until: united(plans().flat_map(|plan| plan.until.iter())),
         part: first.part.clone().filter(|_| is_partial),
         ..first.clone()
     }

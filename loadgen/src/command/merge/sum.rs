@@ -101,6 +101,7 @@ impl Sum {
             schema: SCHEMA,
             verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
             interrupted: any(|report| report.interrupted),
+            precision: None,
             aborted: parts.iter().find_map(|part| part.report.aborted.clone()),
             command: None,
             plan: fit::plan(parts, merged.is_partial()),

@@ -113,6 +113,9 @@ pub(crate) struct PlanSummary {
     /// The conditions that end the load early.
     #[serde(default)]
     pub abort_on: Vec<String>,
+    /// The precision of percentiles that ends the load.
+    #[serde(default)]
+    pub until: Vec<String>,
 }
 
 /// The part of one load that a generator has, and the size of the whole load. The other values of the plan are those of the part,
@@ -238,6 +241,7 @@ impl PlanSummary {
             start_at_unix_ms: plan.timing.start_at.map(start_at::unix_ms),
             slo: plan.measuring.slo.iter().map(ToString::to_string).collect(),
             abort_on: plan.measuring.abort_on.iter().map(ToString::to_string).collect(),
+            until: plan.measuring.until.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     protocol::expect::Expect,
     result::{
         self, Connections, Fairness, Generator, Kind, Latencies, Network, Rate, Report, Requests, SCHEMA,
-        Server, Status, Tls, Verdict, fairness,
+        Server, SloOutcome, Status, Tls, Verdict, fairness, precision,
         recovery::recovery,
         setting::Setting,
         summary::{self, Unanswered},
@@ -35,6 +35,11 @@ impl Tally {
             verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
             interrupted,
             aborted: self.aborted.clone(),
+            // The blocks of a load that changes have nothing in common.
+            precision: match plan.stages {
+                Some(_) => None,
+                None => self.blocks.precision(self.interval_ns as f64 / 1e9),
+            },
             command: None,
             environment: setting.environment.clone(),
             started_at_unix_ms: setting.started_at_unix_ms,
@@ -59,7 +64,7 @@ impl Tally {
             server: setting.server.as_ref().and_then(|identity| self.server(identity)),
             server_ended_early: setting.server.is_some() && self.server_is_gone(),
             server_gone_at_ns: self.server_gone_at_ns(),
-            slo: Vec::new(),
+            slo: self.precision_outcomes(plan),
             calibration: None,
             merged: None,
             log: None,
@@ -71,6 +76,12 @@ impl Tally {
         };
         report.recovery = recovery(&report);
         report
+    }
+
+    /// Whether each percentile of `--until` is known as precisely as it was asked for.
+    fn precision_outcomes(&self, plan: &Plan) -> Vec<SloOutcome> {
+        let of = |until| precision::outcome(until, &self.blocks, self.elapsed_s());
+        plan.measuring.until.iter().map(of).collect()
     }
 
     pub(super) fn elapsed_ns(&self) -> u64 {

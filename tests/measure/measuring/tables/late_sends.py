@@ -1,35 +1,59 @@
-"""The table of the schedule lag: how late loadgen sends its requests in an open loop."""
+"""The table of the schedule lag: how late loadgen sends its requests in an open loop, and what makes it late."""
 
-from measuring.loadgen import in_ms, run
+import statistics
+from types import SimpleNamespace
+
+from measuring.loadgen import run
 from measuring.measurement import Measurement
 from measuring.rounds import failures, in_turn, rounds_of, spread
-from measuring.subjects import our_modes, select
-from measuring.table import Table, name_of, number, three
+from measuring.subjects import select
+from measuring.table import Code, Table, number
 
-FIGURES = ["p50", "p90", "p99", "p99_9", "max"]
+MODE = "event-loop"
+PERCENTILES = ["p50", "p90", "p99", "p99_9", "max"]
+ONE_INTERVAL = "one interval"
 
 
 def late_sends(options):
     """Percentiles of the schedule lag. loadgen starts the server, and divides the CPUs between the server and itself."""
-    modes = our_modes(options.bin, 1)
-    subjects = {name: modes[name] for name in select(list(modes), options)}
+    flags = {
+        ONE_INTERVAL: ["--interval", f"{options.seconds}s"],
+        "-i 1s": ["--interval", "1s"],
+        "-i 100ms": ["--interval", "100ms"],
+        "-i 100ms --busy-poll": ["--interval", "100ms", "--busy-poll"],
+    }
+    subjects = {name: (options.bin, flags[name]) for name in select(list(flags), options)}
+    if options.before:
+        # An earlier build may not know all flags.
+        earlier = {f"{name}, before": (options.before, flags[name]) for name in subjects if "--busy-poll" not in flags[name]}
+        subjects |= earlier
 
-    def measure(mode):
+    def measure(subject):
+        folder, interval = subject
         load = ["--connections", options.connections, "--rate", options.rate, "--arrival", "poisson"]
-        report, _ = run(options, options.seconds, None, ["--mode", mode.name], *load)
-        lag = report["latency_ns"]["schedule_lag"]
-        figures = {name: lag[name] and in_ms(lag[name]) * 1e3 for name in FIGURES}
-        return {**figures, "rate_per_s": report["rate"]["achieved_per_s"], "verdict": report["verdict"]["status"]}
+        report, cpu_s = run(SimpleNamespace(bin=folder), options.seconds, None, ["--mode", MODE], *load, *interval)
+        lag, response = report["latency_ns"]["schedule_lag"], report["latency_ns"]["response"]
+        figures = {name: lag[name] and lag[name] / 1e3 for name in PERCENTILES}
+        tail = response["p99_9"] and response["p99_9"] / 1e3
+        return {**figures, "response": tail, "rate_per_s": report["rate"]["achieved_per_s"], "verdict": report["verdict"]["status"]}
 
     samples = in_turn(subjects, measure, options.rounds)
-    headers = ["server", "per s", "p50 µs", "p90 µs", "p99 µs", "min", "max", "p99.9 µs", "max µs", "remarks"]
     rows = []
-    for name, mode in subjects.items():
-        rate = spread(samples[name], "rate_per_s")
-        p50, p90, p99, p99_9, longest = (spread(samples[name], figure) for figure in FIGURES)
-        row = [name_of(mode), number(rate and rate.median, 0), *(number(of and of.median, 1) for of in (p50, p90))]
-        row += [*three(p99, 1), *(number(of and of.median, 0) for of in (p99_9, longest))]
-        rows.append([*row, "; ".join(failures(samples[name]))])
-    conditions = f"{options.connections:,} clients, open loop of {options.rate:,}/s (poisson), a server that loadgen starts"
-    conditions += f"; medians of {rounds_of(options)}"
+    for name in subjects:
+        of = {figure: spread(samples[name], figure) for figure in ["rate_per_s", *PERCENTILES, "response"]}
+        shown = {figure: number(each and each.median, 0 if figure == "rate_per_s" else 1) for figure, each in of.items()}
+        ratios = [paired(samples[name], samples.get(ONE_INTERVAL, []), figure) for figure in ("p99_9", "response")]
+        row = [Code(name), shown["rate_per_s"], *(shown[figure] for figure in PERCENTILES[:4]), number(ratios[0], 2), shown["max"]]
+        rows.append([*row, shown["response"], number(ratios[1], 2), "; ".join(failures(samples[name]))])
+    headers = ["load", "per s", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "ratio", "max µs", "response p99.9 µs", "ratio", "remarks"]
+    conditions = f"{options.connections:,} clients, open loop of {options.rate:,}/s (poisson), {MODE} that loadgen starts"
+    conditions += f"; medians of {rounds_of(options)}; a ratio is the median over the rounds, to the same build with one interval"
+    conditions += f" of {options.seconds} s"
     return Measurement(samples, Table(conditions, headers, rows))
+
+
+def paired(samples, bases, figure):
+    """The median of the ratios of two subjects in the same rounds."""
+    pairs = [(sample.get(figure), base.get(figure)) for sample, base in zip(samples, bases)]
+    ratios = [of / to for of, to in pairs if of and to]
+    return statistics.median(ratios) if ratios else None

@@ -26,6 +26,7 @@ mod replay;
 mod request_log;
 mod slo;
 mod sources;
+mod precision;
 mod stages;
 mod stall;
 mod start_at;
