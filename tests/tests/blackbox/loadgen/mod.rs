@@ -22,11 +22,11 @@ mod metrics;
 mod output;
 mod part;
 mod pauses;
+mod precision;
 mod replay;
 mod request_log;
 mod slo;
 mod sources;
-mod precision;
 mod stages;
 mod stall;
 mod start_at;
@@ -62,6 +62,7 @@ pub(crate) fn groups() -> Vec<Group> {
         html::group(),
         slo::group(),
         stages::group(),
+        precision::group(),
         talk::group(),
         terminal::group(),
         tls::group(),
