@@ -274,8 +274,9 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Load", value_name = "FACTOR", requires = "replay", default_value = "1")]
     replay_speed: Speed,
 
-    /// First put the same load on an echo inside the generator, and report the part of each percentile that the generator
-    /// and the kernel cause. This doubles the duration
+    /// Also put the same load on an echo inside the generator, and report the part of each percentile that the generator
+    /// and the kernel cause. This doubles the duration. The echo comes first; in a closed loop it comes last, in an open loop at the
+    /// rate that the server has reached
     #[arg(long, help_heading = "Load")]
     calibrate: bool,
 

@@ -1,5 +1,8 @@
 //! The floor under a run's latencies: the same load against an echo inside the generator, which has the least possible cost.
 //! The latencies there are the generator's and the kernel's own.
+//!
+//! In a closed loop, the clients would ask the echo faster than the server, and wait in their own queue. So the echo gets the server's
+//! rate, in an open loop after the run.
 
 use std::{
     sync::{Arc, mpsc},
@@ -8,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use common::Address;
+use common::{Address, human::rate};
 use server::{ClientRules, Config, Listener, Server, Shutdown, WhenFull, Work, mode::Mode};
 use tempfile::TempDir;
 use tracing::subscriber::NoSubscriber;
@@ -17,7 +20,11 @@ use crate::{
     command::conduct::{self, Finished},
     engine::interruption::Interruption,
     live::progress::{Progress, RunProgress},
-    load::plan::{Against, Plan},
+    load::{
+        plan::{Against, Plan},
+        rate::Rate,
+        schedule::{Arrival, Load, Pace},
+    },
     result::{Calibration, Floor, Latency, Loop, PlanSummary, Report, Status},
     subject::{cpus, machine::Machine},
 };
@@ -41,7 +48,7 @@ static PERCENTILES: [(&str, Percentile); 5] = [
     ("p99_99", |latency| latency.p99_99),
 ];
 
-/// Makes the plan's run against the echo inside the generator.
+/// Makes the run of an open loop against the echo inside the generator.
 ///
 /// # Errors
 /// When the run cannot be made, or a signal has arrived.
@@ -73,21 +80,40 @@ pub(crate) fn floor(
     Ok(report)
 }
 
-/// The share of each percentile that is the generator's and the kernel's own, from both runs. It is unknown in a closed loop:
-/// there the echo gets more requests than the server, and its floor is mostly the queue of its own clients.
+/// The same for the closed loop of `run`, at the rate that it has reached.
+///
+/// # Errors
+/// When there is no rate, or as for [`floor`].
+pub(crate) fn floor_of_closed_loop(
+    plan: &Plan,
+    run: &Report,
+    machine: &Machine,
+    interruption: &Interruption,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<Report> {
+    anyhow::ensure!(
+        run.rate.achieved_per_s > 0.0,
+        "the run had no reply, so there is no rate to calibrate at"
+    );
+    let pace = Pace::Constant(Rate::near(run.rate.achieved_per_s));
+    let load = Load::Open { pace, arrival: Arrival::Poisson };
+    floor(&Plan { load, ..plan.clone() }, machine, interruption, progress)
+}
+
+/// The share of each percentile that is the generator's and the kernel's own, from both runs.
 pub(crate) fn calibration(floor: &Report, run: &Report) -> Calibration {
     let (floor_latency, latency) = (&floor.latency_ns.response, &run.latency_ns.response);
     let floor_of = |(name, of): &(&str, Percentile)| {
         let (floor_ns, response_ns) = (of(floor_latency), of(latency));
         let share = floor_ns
             .zip(response_ns)
-            .filter(|_| run.plan.r#loop == Loop::Open)
             .filter(|(floor_ns, response_ns)| floor_ns <= response_ns)
             .map(|(floor_ns, response_ns)| floor_ns as f64 / response_ns.max(1) as f64);
         Floor { percentile: (*name).to_owned(), floor_ns, response_ns, share }
     };
     Calibration {
         verdict: floor.verdict.clone(),
+        offered_per_s: floor.rate.offered_per_s,
         achieved_per_s: floor.rate.achieved_per_s,
         response: floor_latency.clone(),
         service: floor.latency_ns.service.clone(),
@@ -105,14 +131,16 @@ pub(crate) fn notes(calibration: &Calibration, plan: &PlanSummary) -> Vec<String
         );
     }
     if r#loop == Loop::Closed {
-        let text = "in a closed loop, the calibration's floor is mostly the queue of the clients at the rate of the echo: it \
-                    is no share of the response times; use --rate to get one";
-        notes.push(text.to_owned());
+        notes.push(format!(
+            "the calibration's floor is that of an open loop at the rate of this run ({}/s): a closed loop would ask the echo faster \
+             than the server",
+            rate(calibration.offered_per_s.unwrap_or(calibration.achieved_per_s))
+        ));
     }
     let is_above = |floor: &&Floor| matches!((floor.floor_ns, floor.response_ns), (Some(floor), Some(response)) if floor > response);
     let above: Vec<_> =
         calibration.floor.iter().filter(is_above).map(|floor| floor.percentile.replace('_', ".")).collect();
-    if r#loop == Loop::Open && !above.is_empty() {
+    if !above.is_empty() {
         notes.push(format!(
             "the calibration's floor is above the response at {}: the difference is noise, so the floor has no share there",
             above.join(", ")
@@ -252,6 +280,8 @@ mod tests {
         );
         run.plan.r#loop = Loop::Closed;
         let closed = calibration(&floor_run, &run);
-        assert_eq!((closed.floor[0].floor_ns, closed.floor[0].share), (Some(100), None));
+        assert_eq!((closed.floor[0].floor_ns, closed.floor[0].share), (Some(100), Some(0.25)));
+        let notes = super::notes(&closed, &run.plan);
+        assert!(notes[0].contains("an open loop at the rate of this run (1,000/s)"), "{notes:?}");
     }
 }

@@ -55,7 +55,8 @@ pub(crate) fn execute(
     log_error.map_or(Ok(code), Err)
 }
 
-/// Makes the run. A failed request is part of the report, not an error. The second value is the error of the request log.
+/// Makes the run. A failed request is part of the report, not an error. The second value is the error of the request log, or of a calibration
+/// after the run.
 fn run(
     plan: Plan,
     metrics: Option<Endpoint>,
@@ -81,8 +82,12 @@ fn run(
         }
         Against::Targets(_) => None,
     };
-    let calibrate = || calibrate::floor(&plan, &machine, &interruption, progress);
-    let floor = plan.measuring.calibrate.then(calibrate).transpose()?;
+    let calibrates = plan.measuring.calibrate;
+    let mut floor = None;
+    if calibrates && plan.is_open_loop() {
+        floor = Some(calibrate::floor(&plan, &machine, &interruption, progress)?);
+    }
+    let machine_of_floor = machine.clone();
     // The threads of the log and of the endpoint inherit the CPUs of the load, so the CPUs must be divided before.
     let (logs, writer) = match log {
         None => (Vec::new(), None),
@@ -98,13 +103,22 @@ fn run(
             conduct(&plan, machine, server.as_ref(), &interruption, logs, &mut exposed)?
         }
     };
-    let log_error = writer.and_then(|writer| add_log(writer, &mut finished.report));
+    let mut error = writer.and_then(|writer| add_log(writer, &mut finished.report));
+    if calibrates && floor.is_none() && finished.signal.is_none() {
+        let (report, machine) = (&finished.report, &machine_of_floor);
+        // The run is over: its report is not lost.
+        match calibrate::floor_of_closed_loop(&plan, report, machine, &interruption, progress) {
+            Ok(report) => floor = Some(report),
+            Err(reason) if interruption.signal().is_none() => error = error.or(Some(reason)),
+            Err(_interrupted) => finished.signal = interruption.signal(),
+        }
+    }
     if let Some(floor) = floor {
         let calibration = calibrate::calibration(&floor, &finished.report);
         finished.report.notes.extend(calibrate::notes(&calibration, &finished.report.plan));
         finished.report.calibration = Some(calibration);
     }
-    Ok((finished, log_error))
+    Ok((finished, error))
 }
 
 /// Waits for the request log and adds its numbers to the report. Returns why the log could not be written to its end.

@@ -57,6 +57,12 @@ impl Rate {
         Self::new(requests.max(1).into(), NS_PER_S.into()).expect("a reduced fraction is not larger")
     }
 
+    /// The nearest rate with whole requests per hour, between [`Rate::MIN`] and 10^15 per hour.
+    pub(crate) fn near(per_s: f64) -> Self {
+        let per_hour = (per_s * 3_600.0).round().clamp(1.0, 1e15) as u128;
+        Self::new(per_hour, (3_600 * NS_PER_S).into()).expect("both fit")
+    }
+
     /// The nearest number of requests per second.
     pub(crate) fn per_s(self) -> f64 {
         self.requests as f64 * NS_PER_S as f64 / self.period_ns as f64
@@ -175,6 +181,21 @@ mod tests {
 
     fn rate(text: &str) -> Rate {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_measured_rate_becomes_the_nearest_one() {
+        for (per_s, near) in [
+            (20_000.0, 20_000.0),
+            (1_234.567_8, 1_234.567_8),
+            (0.5, 0.5),
+            (1e-9, 1.0 / 3_600.0),
+            (1e30, 1e15 / 3_600.0),
+        ] {
+            let rate = Rate::near(per_s);
+            assert!((rate.per_s() / near - 1.0).abs() < 1e-6, "{per_s}: {}", rate.per_s());
+            assert!((Rate::MIN..=Rate::MAX).contains(&rate), "{per_s}");
+        }
     }
 
     #[test]

@@ -461,6 +461,7 @@ fn a_value_that_cannot_be_added_is_left_out_with_a_note() {
         let latency = report.latency_ns.service.clone();
         report.calibration = Some(Calibration {
             verdict: report.verdict.clone(),
+            offered_per_s: None,
             achieved_per_s: 1.0,
             response: latency.clone(),
             service: latency.clone(),

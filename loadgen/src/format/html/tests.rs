@@ -119,6 +119,7 @@ fn a_page_shows_all_known_values_and_omits_the_others() {
         .into();
     report.calibration = Some(Calibration {
         verdict: report.verdict.clone(),
+        offered_per_s: None,
         achieved_per_s: 123_456.0,
         response: response.clone(),
         service: response.clone(),

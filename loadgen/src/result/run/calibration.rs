@@ -10,6 +10,9 @@ pub(crate) struct Calibration {
     /// Whether these numbers are trustworthy.
     #[serde(default = "valid")]
     pub verdict: Verdict,
+    /// Requests per second that were due. In a closed loop, this is the rate that the run has reached. None in older results.
+    #[serde(default)]
+    pub offered_per_s: Option<f64>,
     /// Replies per second.
     pub achieved_per_s: f64,
     /// From due to replied.

@@ -25,7 +25,10 @@ fn percentiles_have_intervals() {
         Report::read(Loadgen::run(None, &format!("{LOAD} -d 1s -i 50ms -r 2k")).finish().expect_code(0));
     assert_eq!(report.number("precision.confidence"), 0.95);
     let (blocks, length_s) = (report.count("precision.blocks"), report.number("precision.block_s"));
-    assert!(blocks >= 10 && blocks as f64 * length_s <= report.number("elapsed_s") + 1e-9, "{blocks} {length_s}");
+    assert!(
+        blocks >= 10 && blocks as f64 * length_s <= report.number("elapsed_s") + 1e-9,
+        "{blocks} {length_s}"
+    );
     for known in report.at("precision.percentiles").as_array().unwrap() {
         let value = report.count(&format!("latency_ns.response.{}", known["name"].as_str().unwrap()));
         let low = known["low"].as_u64().unwrap();
@@ -53,7 +56,8 @@ fn a_load_ends_when_its_percentiles_are_precise() {
 
 fn a_precision_that_is_not_reached_misses_an_objective() {
     for (length, said) in [("-i 20ms", " ± "), ("-i 500ms", "the interval of p50 is unknown")] {
-        let load = Loadgen::run(None, &format!("{LOAD} -d 500ms -r 2k {length}")).args(["--until", "p50±0.1%"]);
+        let load =
+            Loadgen::run(None, &format!("{LOAD} -d 500ms -r 2k {length}")).args(["--until", "p50±0.1%"]);
         let report = Report::read(load.finish().expect_code(3));
         assert_eq!(report.at("slo.0.met"), false);
         let message = report.at("slo.0.message").as_str().unwrap();

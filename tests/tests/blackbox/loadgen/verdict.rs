@@ -195,10 +195,17 @@ fn a_calibration_states_the_floor_of_each_percentile() {
         Some(share) => assert!((share - floor / response).abs() < 1e-9, "{median}"),
         None => assert!(floor > response, "{median}"),
     }
-    // In a closed loop, the echo gets far more requests, so its percentiles are not a floor of the server's.
+    // In a closed loop, the echo gets the rate that the server has reached.
     let closed = Report::read(run("", "json").expect_report());
-    assert!(closed.number("calibration.achieved_per_s") > closed.number("rate.achieved_per_s"));
-    assert!(closed.at("calibration.floor.0.share").is_null());
+    let [offered, reached] =
+        ["calibration.offered_per_s", "rate.achieved_per_s"].map(|path| closed.number(path));
+    assert!((offered / reached - 1.0).abs() < 0.001, "{offered} {reached}");
+    let [floor, response] =
+        ["calibration.response.p50", "latency_ns.response.p50"].map(|path| closed.number(path));
+    match closed.at("calibration.floor.0.share").as_f64() {
+        Some(share) => assert!((share - floor / response).abs() < 1e-9, "{share} {floor} {response}"),
+        None => assert!(floor > response, "{floor} {response}"),
+    }
     assert!(closed.at("notes").to_string().contains("the calibration's floor"), "{}", closed.at("notes"));
     let text = run("-r 500", "text").stdout;
     assert!(text.contains("floor: the same load on an echo inside the generator"), "{text}");
