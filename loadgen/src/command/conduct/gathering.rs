@@ -4,10 +4,11 @@
 //! would be late by that much. So the thread that gathers runs only while its CPU has nothing else to do.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
     time::Duration,
@@ -90,28 +91,32 @@ fn is_late(gathered: u64, now_ns: u64, window: Window, interval_ns: u64) -> bool
 }
 
 impl<'a> Gathering<'a> {
-    /// Starts a thread that gathers, and that returns at the end of the load or when it has to hand over.
+    /// Starts a thread that gathers, and that says why at its end: the load is over, or it has to hand over.
+    ///
+    /// # Errors
+    /// When no thread can be started.
     pub(super) fn spawn<'scope>(
         mut self,
         scope: &'scope thread::Scope<'scope, '_>,
         share: Share,
-        returned: Sender<Returned<'a>>,
-    ) where
+    ) -> io::Result<Receiver<Returned<'a>>>
+    where
         'a: 'scope,
     {
         if share == Share::InTurn {
             self.tally.gathered_in_turn_from(self.clock.now_ns());
         }
-        scope.spawn(move || {
-            // Where the kernel does not allow it, this thread has its share of the CPU as before.
+        let (sender, returned) = mpsc::channel();
+        thread::Builder::new().name("gather".to_owned()).spawn_scoped(scope, move || {
+            // Where the kernel does not allow it, this thread has its share of the CPU as any other.
             let may_hand_over = share == Share::OfIdleTime && scheduling::run_in_idle_time().is_ok();
-            let is_over = self.gather(may_hand_over);
-            let _ = returned.send(if is_over {
-                Returned::LoadIsOver
-            } else {
-                Returned::HandedOver(Box::new(self))
-            });
-        });
+            let outcome = match self.gather(may_hand_over) {
+                true => Returned::LoadIsOver,
+                false => Returned::HandedOver(Box::new(self)),
+            };
+            let _is_awaited = sender.send(outcome);
+        })?;
+        Ok(returned)
     }
 
     /// Gathers until the load is over (true), or until it has to hand over (false).

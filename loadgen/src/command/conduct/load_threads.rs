@@ -1,6 +1,7 @@
 //! The load threads of a run: their start, the load, and their end.
 
 use std::{
+    io,
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -139,8 +140,12 @@ impl LoadThreads {
         self.control.start(LoadStart { at_ns: start_ns, window });
         tally.begin(window, SystemTime::now() + self.clock.until(window.start_ns));
         tally.set_late_start(late_ns);
-        self.collect(plan, window, server, &mut tally, progress);
+        let collected = self.collect(plan, window, server, &mut tally, progress);
+        if collected.is_err() {
+            self.control.stop(self.clock.now_ns());
+        }
         self.join()?;
+        collected.context("the thread that gathers the results cannot be started: use fewer --threads")?;
         Ok(tally)
     }
 
@@ -213,7 +218,7 @@ impl LoadThreads {
         server: Option<&ServerProcess>,
         tally: &mut Tally,
         progress: &mut dyn Progress,
-    ) {
+    ) -> io::Result<()> {
         let mut cost = WindowCost::default();
         let (control, clock) = (self.control.clone(), self.clock);
         let gathered = Arc::new(Gathered::default());
@@ -229,9 +234,8 @@ impl LoadThreads {
             progress,
             gathered: gathered.clone(),
         };
-        thread::scope(|scope| {
-            let (sender, returned) = mpsc::channel();
-            gathering.spawn(scope, Share::OfIdleTime, sender.clone());
+        thread::scope(|scope| -> io::Result<()> {
+            let mut returned = gathering.spawn(scope, Share::OfIdleTime)?;
             loop {
                 let window = control.stop_ns().map_or(window, |stop_ns| window.ending_by(stop_ns));
                 let now_ns = clock.now_ns();
@@ -242,18 +246,20 @@ impl LoadThreads {
                 }
                 gathered.hand_over_if_late(now_ns, window, nanoseconds(plan.measuring.interval));
                 match returned.recv_timeout(clock.until(cost.next_ns(window)).min(TICK)) {
-                    Ok(Returned::LoadIsOver) => break,
+                    // It ends without a word only by a panic, which the end of the scope passes on.
+                    Ok(Returned::LoadIsOver) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                     Ok(Returned::HandedOver(gathering)) => {
-                        gathering.spawn(scope, Share::InTurn, sender.clone());
+                        returned = gathering.spawn(scope, Share::InTurn)?;
                     }
-                    Err(_timeout) => {}
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
             }
-        });
+        })?;
         tally.close();
         progress.total(tally.total());
         let (before, after) = cost.at_end(server);
         tally.set_cost(before, after);
+        Ok(())
     }
 
     fn join(&mut self) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ pub(super) struct Extent {
 /// Connections that their client resets.
 pub(super) const ABORTED_CONNECTS: Extent = Extent { short: 2_000, long: 100_000 };
 /// Clients that send until nothing more fits, and read nothing.
-pub(super) const UNREAD_CLIENTS: Extent = Extent { short: 150, long: 8_000 };
+pub(super) const UNREAD_CLIENTS: Extent = Extent { short: 150, long: 10_000 };
 /// Clients that send one byte per round.
 pub(super) const SLOW_CLIENTS: Extent = Extent { short: 200, long: 5_000 };
 /// Runs of busy clients, in turn alone and beside the slow ones.

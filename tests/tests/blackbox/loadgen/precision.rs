@@ -15,6 +15,7 @@ group! {
         a_precision_says_what_is_wrong_with_it,
         load_threads_that_poll_are_busy_only_with_work,
         a_polling_thread_without_a_cpu_of_its_own_is_suspect,
+        intervals_are_complete_although_the_cpu_is_never_idle,
     }
 }
 
@@ -95,4 +96,16 @@ fn a_polling_thread_without_a_cpu_of_its_own_is_suspect() {
     let report = Report::read(load.finish().expect_code(0));
     assert!(report.has_reason("busy_poll"), "{}", report.at("verdict"));
     assert_eq!(report.count("requests.completed"), 60);
+}
+
+/// The thread that gathers runs in idle time, of which a thread that polls leaves none. Another one takes over.
+fn intervals_are_complete_although_the_cpu_is_never_idle() {
+    let load = Loadgen::run(None, &format!("{LOAD} -d 5s -i 20ms -r 500 --busy-poll")).with_one_cpu();
+    let report = Report::read(load.finish().expect_code(0));
+    assert!(report.at("notes").to_string().contains("gathering the intervals took time from the load"));
+    let intervals = report.at("intervals").as_array().unwrap();
+    assert_eq!(intervals.len(), 250);
+    let completed: u64 = intervals.iter().map(|interval| interval["completed"].as_u64().unwrap()).sum();
+    assert_eq!(completed + report.count("tail.completed"), 2_500);
+    assert_eq!(report.count("requests.completed"), 2_500);
 }
