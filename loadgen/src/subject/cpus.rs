@@ -17,6 +17,11 @@ pub(crate) struct Division {
 }
 
 impl Division {
+    /// The CPUs of both.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        [self.server.as_slice(), &self.load].concat()
+    }
+
     /// Gives each load thread its own CPU, as long as one remains for the server, which gets the others. None with a single CPU.
     pub(crate) fn of(cpus: &[usize], load_threads: usize) -> Option<Self> {
         let most = cpus.len().checked_sub(1).filter(|most| *most > 0)?;

@@ -1,7 +1,8 @@
 //! Gathers the recordings of the load threads.
 //!
 //! To add a recording to the sum, and to store it, takes about a millisecond of CPU time. On a CPU that also sends the load, requests
-//! would be late by that much. So the thread that gathers runs only while its CPU has nothing else to do.
+//! would be late by that much. So the thread that gathers runs only while a CPU has nothing else to do: one of the load, or one of a
+//! server that loadgen has started.
 
 use std::{
     io,
@@ -24,6 +25,7 @@ use crate::{
     },
     live::progress::Progress,
     result::{Aborted, Interval, precision::Goal, tally::Tally, watch::Watch},
+    subject::cpus,
 };
 
 /// An interval is shown, judged by `--abort-on`, and stored at most this long after its end, plus the time for it. This also bounds
@@ -45,6 +47,8 @@ pub(super) struct Gathering<'a> {
     pub tally: &'a mut Tally,
     pub progress: &'a mut dyn Progress,
     pub gathered: Arc<Gathered>,
+    /// The CPUs whose idle time can be used. None: those of the load.
+    pub cpus: Option<Vec<usize>>,
 }
 
 /// The CPU time of the thread that gathers.
@@ -110,6 +114,10 @@ impl<'a> Gathering<'a> {
         thread::Builder::new().name("gather".to_owned()).spawn_scoped(scope, move || {
             // Where the kernel does not allow it, this thread has its share of the CPU as any other.
             let may_hand_over = share == Share::OfIdleTime && scheduling::run_in_idle_time().is_ok();
+            if may_hand_over && let Some(cpus) = &self.cpus {
+                // If this fails, the CPUs of the load have idle time, too.
+                let _stays = cpus::keep_to(cpus);
+            }
             let outcome = match self.gather(may_hand_over) {
                 true => Returned::LoadIsOver,
                 false => Returned::HandedOver(Box::new(self)),

@@ -37,7 +37,10 @@ use crate::{
         start_at::{self, Beginning},
     },
     result::{cost::Cost, precision::Goal, setting::Setting, tally::Tally, watch::Watch},
-    subject::server_process::{ServerProcess, usage::Moment},
+    subject::{
+        cpus::Division,
+        server_process::{ServerProcess, usage::Moment},
+    },
 };
 
 /// The time from the start order to the start of the load: the threads prepare their schedules in it.
@@ -140,7 +143,7 @@ impl LoadThreads {
         self.control.start(LoadStart { at_ns: start_ns, window });
         tally.begin(window, SystemTime::now() + self.clock.until(window.start_ns));
         tally.set_late_start(late_ns);
-        let collected = self.collect(plan, window, server, &mut tally, progress);
+        let collected = self.collect(plan, window, setting, server, &mut tally, progress);
         if collected.is_err() {
             self.control.stop(self.clock.now_ns());
         }
@@ -215,12 +218,14 @@ impl LoadThreads {
         &mut self,
         plan: &Plan,
         window: Window,
+        setting: &Setting,
         server: Option<&ServerProcess>,
         tally: &mut Tally,
         progress: &mut dyn Progress,
     ) -> io::Result<()> {
         let mut cost = WindowCost::default();
         let (control, clock) = (self.control.clone(), self.clock);
+        let cpus = setting.environment.division.as_ref().map(Division::all);
         let gathered = Arc::new(Gathered::default());
         let gathering = Gathering {
             notices: &mut self.notices,
@@ -233,6 +238,7 @@ impl LoadThreads {
             tally,
             progress,
             gathered: gathered.clone(),
+            cpus,
         };
         thread::scope(|scope| -> io::Result<()> {
             let mut returned = gathering.spawn(scope, Share::OfIdleTime)?;
