@@ -7,6 +7,7 @@ mod curve;
 mod draw;
 mod figure;
 mod figures;
+mod heat;
 mod numbers;
 mod palette;
 mod parts;

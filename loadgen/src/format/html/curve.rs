@@ -165,7 +165,7 @@ pub(super) fn failures(report: &Report) -> Vec<((f64, f64), u64)> {
 }
 
 /// The start and the end of each interval, in seconds.
-fn spans(report: &Report) -> Vec<(f64, f64)> {
+pub(super) fn spans(report: &Report) -> Vec<(f64, f64)> {
     let begins = report.intervals.iter().map(|interval| interval.t_s);
     let ends = begins.clone().skip(1).chain([report.elapsed_s]);
     begins.zip(ends).map(|(from_s, to_s)| (from_s, to_s.max(from_s))).collect()

@@ -42,6 +42,26 @@ pub(super) static SERIES: [Tint; 8] = [
     dashed((0x6a, 0x3f, 0xb5), (0xbd, 0xa4, 0xff), &[1, 3]),
 ];
 
+/// Shares of a whole on a logarithmic scale, from the smallest to the largest. The colours are those of viridis (van der Walt and
+/// Smith, 2015), which are in the order of their luminance for every reader: its darker part on a light page, and its lighter
+/// part on a dark one.
+pub(super) static HEAT: [Tint; 9] = [
+    solid((0x20, 0xa3, 0x87), (0x2d, 0x70, 0x8e)),
+    solid((0x21, 0x91, 0x8c), (0x26, 0x84, 0x8e)),
+    solid((0x27, 0x80, 0x8e), (0x1f, 0x96, 0x8b)),
+    solid((0x2e, 0x6f, 0x8e), (0x25, 0xa9, 0x83)),
+    solid((0x36, 0x5d, 0x8d), (0x3c, 0xbb, 0x75)),
+    solid((0x3f, 0x48, 0x88), (0x64, 0xcb, 0x5e)),
+    solid((0x46, 0x33, 0x7f), (0x95, 0xd8, 0x40)),
+    solid((0x48, 0x1c, 0x6d), (0xca, 0xe1, 0x21)),
+    solid((0x44, 0x01, 0x54), (0xfd, 0xe7, 0x25)),
+];
+
+/// A bar.
+pub(super) static BAR: Tint = solid((0x0f, 0x68, 0xac), (0x66, 0xb8, 0xff));
+/// The part of a bar between the least and the most of its values.
+pub(super) static BAR_RANGE: Tint = solid((0x62, 0x94, 0xbf), (0x3a, 0x74, 0xa8));
+
 const fn solid(light: (u8, u8, u8), dark: (u8, u8, u8)) -> Tint {
     Tint { light: RGBColor(light.0, light.1, light.2), dark: RGBColor(dark.0, dark.1, dark.2), dash: None }
 }
@@ -65,7 +85,10 @@ impl Tint {
 /// The style sheet of all drawings with this many units in a CSS pixel.
 pub(super) fn css(units: u32) -> String {
     let mut css = String::new();
-    let tints = || [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD].into_iter().chain(&SERIES);
+    let tints = || {
+        let single = [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD, &BAR, &BAR_RANGE];
+        single.into_iter().chain(&SERIES).chain(&HEAT)
+    };
     for tint in tints() {
         if let Some(dash) = tint.dash {
             let dash: Vec<_> = dash.iter().map(|length| (length * units).to_string()).collect();
@@ -125,6 +148,36 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_in_the_order_of_their_contrast_and_the_smallest_is_visible() {
+        let on_light = HEAT.iter().map(|tint| contrast(tint.light, RGBColor(255, 255, 255)));
+        let on_dark = HEAT.iter().map(|tint| contrast(tint.dark, RGBColor(0x17, 0x1b, 0x21)));
+        for contrasts in [on_light.collect::<Vec<_>>(), on_dark.collect()] {
+            // 3 is the least contrast of graphics (WCAG 2.2, 1.4.11).
+            assert!(contrasts[0] >= 3.0, "{contrasts:?}");
+            let steps: Vec<_> = contrasts.windows(2).map(|pair| pair[1] / pair[0]).collect();
+            assert!(steps.iter().all(|step| *step > 1.1), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_bar_and_its_range_are_visible_and_differ() {
+        for on in [
+            [BAR.light, BAR_RANGE.light, RGBColor(255, 255, 255)],
+            [BAR.dark, BAR_RANGE.dark, RGBColor(0x17, 0x1b, 0x21)],
+        ] {
+            assert!(contrast(on[0], on[1]) > 1.6 && contrast(on[1], on[2]) >= 3.0, "{on:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_tints_have_the_same_name() {
+        // The style sheet finds a tint by its name.
+        let all = [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD, &BAR, &BAR_RANGE];
+        let names: Vec<_> = all.into_iter().chain(&SERIES).chain(&HEAT).map(Tint::name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
     fn no_two_lines_have_the_same_dashes() {
         let dashes: BTreeSet<_> = SERIES.iter().map(|tint| tint.dash).collect();
         assert_eq!(dashes.len(), SERIES.len());
@@ -133,7 +186,8 @@ mod tests {
     #[test]
     fn the_style_sheet_has_every_tint() {
         let css = css(4);
-        for tint in [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD].into_iter().chain(&SERIES) {
+        let single = [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD, &BAR, &BAR_RANGE];
+        for tint in single.into_iter().chain(&SERIES).chain(&HEAT) {
             assert!(css.contains(&format!("[fill=\"{}\"]{{fill:{}}}", tint.name(), hex(tint.dark))), "{css}");
         }
         assert!(
