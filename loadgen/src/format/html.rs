@@ -2,6 +2,7 @@
 
 mod against;
 mod axis;
+mod clients;
 mod comparison;
 mod curve;
 mod draw;

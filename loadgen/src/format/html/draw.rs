@@ -53,7 +53,7 @@ const DOTS_MAX: usize = 40;
 /// The heights of the strip and the sign of a pause, in CSS pixels.
 const PAUSE: (i32, i32) = (4, 9);
 /// The height of the row above a plot, and its distance from the plot, in CSS pixels.
-const ROW_ABOVE: (i32, i32) = (10, 6);
+const ROW_ABOVE: (i32, i32) = (12, 8);
 
 impl Ranged for Axis {
     type FormatOption = DefaultFormatting;

@@ -5,9 +5,9 @@ use maud::{Markup, html};
 
 use super::{
     axis::Axis,
-    curve, heat,
+    clients, curve, heat,
     palette::{self, BAD, REFERENCE, Tint},
-    parts::{self, percentile, time},
+    parts::{percentile, time},
     plot::{Line, Mark, Plot, Shape},
 };
 use crate::result::{FailedTail, Interval, Latency, Report, summary};
@@ -243,31 +243,9 @@ fn of_course(
 pub(super) fn spread(report: &Report) -> Markup {
     html! {
         div.figures {
-            (fairness(report).figure())
+            (clients::plot(&report.fairness).figure())
             (histogram(report).figure())
         }
-    }
-}
-
-fn fairness(report: &Report) -> Plot {
-    let fairness = &report.fairness;
-    let replies = summary::deserialise(&fairness.replies_hdr).filter(|replies| !replies.is_empty());
-    let mut lines = vec![Line::new(0, "replies", replies.iter().map(curve::by_client).collect())];
-    if replies.is_some() {
-        let even = fairness.replies_sum as f64 / fairness.clients.max(1) as f64;
-        lines.insert(0, reference("even share", &REFERENCE, vec![vec![(0.0, even), (1.0, even)]]));
-    }
-    let y = Axis::from_zero("", lines.iter().flat_map(Line::points).map(|(_, replies)| replies));
-    let (least, most) = (count(fairness.requests_min), count(fairness.requests_max));
-    Plot {
-        title: "Replies of each client".to_owned(),
-        caption: "In rising order. A fair server gives a level line.".to_owned(),
-        in_words: format!(
-            "Replies of each client: from {least} to {most}; {} of {} served",
-            count(fairness.served),
-            parts::clients(fairness.clients)
-        ),
-        ..Plot::new(Axis::shares("clients"), y, lines)
     }
 }
 

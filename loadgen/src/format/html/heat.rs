@@ -173,7 +173,7 @@ fn remark(report: &Report, y: &Axis, merged: usize) -> String {
     };
     let later = match report.tail.completed.saturating_add(report.tail.failed) {
         0 => String::new(),
-        later => format!(" {} had an outcome after the window and are not shown.", plural(later, "request")),
+        later => format!(" Not shown, as the outcome came after the window: {}.", plural(later, "request")),
     };
     format!("{columns}. In each band, the longest time is {:.2} times the shortest.{later}", band_width(y))
 }
@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn the_bands_of_a_column_hold_all_of_its_requests() {
         let y = Axis::times([1e5, 1e9].into_iter());
-        let times: Vec<_> = (0..40).map(|band| edge(band, &y).ceil() as u64 + 50).collect();
+        let times: Vec<_> =
+            (0..40).map(|band| f64::midpoint(edge(band, &y), edge(band + 1, &y)) as u64).collect();
         // Each band has one request, the lowest has five, and one request failed.
         let all = [&[100_000; 4], times.as_slice()].concat();
         let report = report(&[(&all, 1), (&[], 0)]);
