@@ -1,3 +1,6 @@
+mod several;
+
+use self::several::side_by_side;
 use super::*;
 use crate::{
     command::compare::against::tests::held,
@@ -77,12 +80,13 @@ fn names_from_users_are_text_and_never_markup() {
         subject.target = Some(evil.to_owned());
         subject.failure.iter_mut().for_each(|failure| failure.output = vec![evil.to_owned()]);
     });
-    for document in [
+    let several = side_by_side(&[(evil, report.clone()), (evil, report.clone())]);
+    let pages = [
         Document::Run(Box::new(report)),
         Document::Comparison(Box::new(of_several)),
         Document::Sweep(Box::new(curves)),
-    ] {
-        let text = text(&document);
+    ];
+    for text in pages.iter().map(text).chain([several]) {
         assert!(!text.contains("<script") && !text.contains("'&'"), "{text}");
         assert!(text.contains("&lt;script&gt;"), "{text}");
     }
@@ -90,12 +94,14 @@ fn names_from_users_are_text_and_never_markup() {
 
 #[test]
 fn a_page_refers_to_no_other_file() {
-    for document in [
+    let pages = [
         Document::Run(Box::new(run())),
         Document::Comparison(Box::new(comparison())),
         Document::Sweep(Box::new(sweep())),
-    ] {
-        let text = text(&document).replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    ];
+    let several = side_by_side(&[("a", failing()), ("b", run())]);
+    for text in pages.iter().map(text).chain([several]) {
+        let text = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
         for part in ["http:", "https:", "src=", "href=", "@import", "url(", "<link", "<script"] {
             assert!(!text.contains(part), "{part} in {text}");
         }
@@ -323,6 +329,33 @@ fn a_comparison_and_a_sweep_mark_failed_requests() {
     let marked = text(&Document::Sweep(Box::new(curves)));
     let part = "</span> longer than this: among the failed requests</li>";
     assert!(marked.matches(part).count() == 1 && !good.contains(part), "{marked}");
+}
+
+#[test]
+fn intervals_and_clients_are_drawn_as_tiles() {
+    let page = text(&Document::Run(Box::new(failing())));
+    for part in [
+        "<h3>Response times over time</h3>",
+        "The row at the top: requests that failed.",
+        "Each column is an interval of",
+        "Not shown, as the outcome came after the window: 31 requests.",
+        "</svg>from 0.01%</li>",
+        "aria-label=\"A heat map of the response times over time, in 2 columns",
+        "Jain's index: 0.9987",
+    ] {
+        assert!(
+            page.replace("<span class=\"whole\">", "").replace("</span>", "").contains(part),
+            "{part} in {page}"
+        );
+    }
+    // Broad, wide and narrow, each with a path of the most frequent band.
+    assert!(page.matches("<path fill=").count() >= 3 && page.contains("class=\"broad\""), "{page}");
+    let mut short = failing();
+    short.intervals.truncate(1);
+    assert!(
+        !text(&Document::Run(Box::new(short))).contains("heat map"),
+        "one interval has the run's own distribution"
+    );
 }
 
 #[test]
