@@ -57,10 +57,10 @@ pub(super) static HEAT: [Tint; 9] = [
     solid((0x10, 0x08, 0x28), (0xfc, 0xff, 0xa4)),
 ];
 
-/// A bar.
-pub(super) static BAR: Tint = solid((0x0f, 0x68, 0xac), (0x66, 0xb8, 0xff));
+/// A bar. A line across it stays visible.
+pub(super) static BAR: Tint = solid((0x62, 0x94, 0xbf), (0x3a, 0x74, 0xa8));
 /// The part of a bar between the least and the most of its values.
-pub(super) static BAR_RANGE: Tint = solid((0x62, 0x94, 0xbf), (0x3a, 0x74, 0xa8));
+pub(super) static BAR_RANGE: Tint = solid((0x0f, 0x68, 0xac), (0x66, 0xb8, 0xff));
 
 const fn solid(light: (u8, u8, u8), dark: (u8, u8, u8)) -> Tint {
     Tint { light: RGBColor(light.0, light.1, light.2), dark: RGBColor(dark.0, dark.1, dark.2), dash: None }
@@ -165,7 +165,8 @@ mod tests {
             [BAR.light, BAR_RANGE.light, RGBColor(255, 255, 255)],
             [BAR.dark, BAR_RANGE.dark, RGBColor(0x17, 0x1b, 0x21)],
         ] {
-            assert!(contrast(on[0], on[1]) > 1.6 && contrast(on[1], on[2]) >= 3.0, "{on:?}");
+            assert!(contrast(on[0], on[1]) > 1.6 && contrast(on[0], on[2]) >= 3.0, "{on:?}");
+            assert!(contrast(on[1], on[2]) >= 3.0, "{on:?}");
         }
     }
 

@@ -66,7 +66,7 @@ fn verdict(name: &str, report: &Report) -> Markup {
             p.advice { (against) ": " (prose(&load(&report.plan))) }
             @if report.interrupted || report.aborted.is_some() { p { "Ended early: the numbers cover the part that ran." } }
             @for reason in &report.verdict.reasons {
-                div.apart { (parts::reason(&html! { code { (reason.code) } }, &reason.message, &reason.advice)) }
+                div class={ "apart " (status_name(reason.status)) } { (parts::reason(&html! { code { (reason.code) } }, &reason.message, &reason.advice)) }
             }
             @for slo in report.slo.iter().filter(|slo| !slo.met) {
                 p.apart { strong { "SLO missed" } " " code { (slo.slo) } " " (prose(&slo.message)) }
