@@ -36,12 +36,15 @@ pub(crate) struct Format {
 #[derive(Debug)]
 pub(crate) struct Several {
     /// Prints the results, each with its name.
-    pub write: fn(&[(String, Report)], Screen, &mut dyn io::Write) -> io::Result<()>,
+    pub write: WriteSeveral,
     /// What the runs are called.
     pub names: Names,
     /// The most runs. None without a limit.
     pub runs_max: Option<usize>,
 }
+
+/// Prints the results of several runs, each with its name.
+pub(crate) type WriteSeveral = fn(&[(String, Report)], Screen, &mut dyn io::Write) -> io::Result<()>;
 
 /// What runs side by side are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
