@@ -152,6 +152,10 @@ const SHOW_MANUAL: Manual = Manual {
             command: "loadgen show a.json b.json --format csv",
         },
         Example {
+            what: "Draw two results over each other, on one page",
+            command: "loadgen show a.json b.json -o both.html",
+        },
+        Example {
             what: "Write the histograms, for HdrHistogram's tools and plotter",
             command: "loadgen show result.json --hdr result",
         },
@@ -349,7 +353,7 @@ pub(crate) struct ShowArgs {
     /// results, as --format jsonl writes them
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The output. Several results are printed side by side, as a table or as csv.
+    /// The output. Several results are printed side by side, as a table, as csv or on one page.
     #[command(flatten)]
     pub output: OutputArgs,
     /// The output of the histograms, for one result.

@@ -28,12 +28,32 @@ pub(crate) struct Format {
     pub bytes_min: usize,
     /// Prints a result. Only the formats for people use the screen.
     pub write: fn(&Document, Screen, &mut dyn io::Write) -> io::Result<()>,
-    /// Prints the results of several runs side by side, each with its name. None if the format holds one result only.
-    pub write_several: Option<WriteSeveral>,
+    /// How it prints the results of several runs. None if the format holds one result only.
+    pub several: Option<Several>,
 }
 
-/// Prints the results of several runs side by side, each with its name.
+/// How a format prints the results of several runs side by side.
+#[derive(Debug)]
+pub(crate) struct Several {
+    /// Prints the results, each with its name.
+    pub write: WriteSeveral,
+    /// What the runs are called.
+    pub names: Names,
+    /// The most runs. None without a limit.
+    pub runs_max: Option<usize>,
+}
+
+/// Prints the results of several runs, each with its name.
 pub(crate) type WriteSeveral = fn(&[(String, Report)], Screen, &mut dyn io::Write) -> io::Result<()>;
+
+/// What runs side by side are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// The mode of the server, if every run has another one, else the file.
+    Mode,
+    /// The file.
+    File,
+}
 
 /// Every format. The first is the default.
 pub(crate) static FORMATS: &[Format] = &[
@@ -43,7 +63,7 @@ pub(crate) static FORMATS: &[Format] = &[
         endings: &["txt", "text"],
         bytes_min: 1_000,
         write: text::write,
-        write_several: Some(text::several::write),
+        several: Some(Several { write: text::several::write, names: Names::Mode, runs_max: None }),
     },
     Format {
         name: json::NAME,
@@ -51,7 +71,7 @@ pub(crate) static FORMATS: &[Format] = &[
         endings: &["json"],
         bytes_min: 4_000,
         write: |document, _, out| json::write(document, out),
-        write_several: None,
+        several: None,
     },
     Format {
         name: json::LINE_NAME,
@@ -59,8 +79,10 @@ pub(crate) static FORMATS: &[Format] = &[
         endings: &["jsonl", "ndjson"],
         bytes_min: 3_000,
         write: |document, _, out| json::write_line(document, out),
-        write_several: Some(|reports, _, out| {
-            reports.iter().try_for_each(|(_, report)| json::write_line(report, out))
+        several: Some(Several {
+            write: |reports, _, out| reports.iter().try_for_each(|(_, report)| json::write_line(report, out)),
+            names: Names::Mode,
+            runs_max: None,
         }),
     },
     Format {
@@ -69,7 +91,11 @@ pub(crate) static FORMATS: &[Format] = &[
         endings: &["csv"],
         bytes_min: 1_000,
         write: |document, _, out| csv::write(document, out),
-        write_several: Some(|reports, _, out| csv::write_several(reports, out)),
+        several: Some(Several {
+            write: |reports, _, out| csv::write_several(reports, out),
+            names: Names::Mode,
+            runs_max: None,
+        }),
     },
     Format {
         name: "html",
@@ -77,7 +103,11 @@ pub(crate) static FORMATS: &[Format] = &[
         endings: &["html", "htm"],
         bytes_min: 10_000,
         write: |document, _, out| html::write(document, out),
-        write_several: None,
+        several: Some(Several {
+            write: |reports, _, out| html::write_several(reports, out),
+            names: Names::File,
+            runs_max: Some(html::RUNS_MAX),
+        }),
     },
 ];
 

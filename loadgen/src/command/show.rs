@@ -7,6 +7,7 @@ use crate::{
         delivery::{Delivery, DeliveryRequest},
         stored,
     },
+    format::Names,
     result::{Document, Report},
 };
 
@@ -21,9 +22,22 @@ pub(crate) enum ShowError {
     SweepAmongOthers(PathBuf),
     /// A format that prints one result only.
     #[error(
-        "--format {0} prints one result only: use text, csv or jsonl for several results, or show one at a time"
+        "--format {0} prints one result only: use text, csv, jsonl or html for several results, or show one at a time"
     )]
     SeveralFormatted(&'static str),
+    /// More results than a format prints side by side.
+    #[error(
+        "--format {format} prints at most {max} results side by side, and these are {results}: show fewer, or use text, csv or \
+         jsonl"
+    )]
+    TooMany {
+        /// The format.
+        format: &'static str,
+        /// The most results that it prints.
+        max: usize,
+        /// The results that were asked for.
+        results: usize,
+    },
     /// Histograms of several results.
     #[error("--hdr writes the histograms of one run: show one result at a time")]
     SeveralHdr,
@@ -56,9 +70,12 @@ pub(crate) fn execute(files: &[PathBuf], request: DeliveryRequest<'_>) -> anyhow
         Err(_) if has_hdr => return Err(ShowError::SeveralHdr.into()),
         Err(several) => {
             let format = delivery.format();
-            let write = format.write_several.ok_or(ShowError::SeveralFormatted(format.name))?;
-            let reports = side_by_side(&names, several)?;
-            delivery.deliver_text(|screen, out| write(&reports, screen, out))?;
+            let print = format.several.as_ref().ok_or(ShowError::SeveralFormatted(format.name))?;
+            if let Some(max) = print.runs_max.filter(|max| several.len() > *max) {
+                return Err(ShowError::TooMany { format: format.name, max, results: several.len() }.into());
+            }
+            let reports = side_by_side(&names, several, print.names)?;
+            delivery.deliver_text(|screen, out| (print.write)(&reports, screen, out))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -72,38 +89,68 @@ struct Name {
     line: Option<u64>,
 }
 
-/// The reports at these places, each with a name for its column.
-fn side_by_side(places: &[Name], several: Vec<Document>) -> Result<Vec<(String, Report)>, ShowError> {
+impl Name {
+    fn path(&self) -> String {
+        self.with_line(self.file.display().to_string())
+    }
+
+    /// The name of the file.
+    fn file_name(&self) -> String {
+        let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.map_or_else(|| self.path(), |name| self.with_line(name))
+    }
+
+    /// The name of the file without its ending.
+    fn stem(&self) -> String {
+        let stem = self.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        stem.map_or_else(|| self.path(), |stem| self.with_line(stem))
+    }
+
+    fn with_line(&self, name: String) -> String {
+        match self.line {
+            Some(line) => format!("{name}:{line}"),
+            None => name,
+        }
+    }
+}
+
+/// The reports at these places, each with a name.
+fn side_by_side(
+    places: &[Name],
+    several: Vec<Document>,
+    names: Names,
+) -> Result<Vec<(String, Report)>, ShowError> {
     let report = |(place, document): (&Name, _)| match document {
         Document::Run(report) => Ok(*report),
         Document::Comparison(_) => Err(ShowError::ComparisonAmongOthers(place.file.clone())),
         Document::Sweep(_) => Err(ShowError::SweepAmongOthers(place.file.clone())),
     };
     let reports = places.iter().zip(several).map(report).collect::<Result<Vec<_>, _>>()?;
-    Ok(names(places, &reports).into_iter().zip(reports).collect())
+    let names = match names {
+        Names::Mode => modes(places, &reports),
+        Names::File => files(places),
+    };
+    Ok(names.into_iter().zip(reports).collect())
 }
 
 /// Names that differ: the modes of the servers if they are known, else the names of the files, else their paths.
-fn names(places: &[Name], reports: &[Report]) -> Vec<String> {
-    let with_line = |name: String, place: &Name| match place.line {
-        Some(line) => format!("{name}:{line}"),
-        None => name,
-    };
-    let path = |place: &Name| with_line(place.file.display().to_string(), place);
-    let stem = |place: &Name| match place.file.file_stem() {
-        Some(stem) => with_line(stem.to_string_lossy().into_owned(), place),
-        None => path(place),
-    };
-    let mode = |(place, report): (_, &Report)| {
+fn modes(places: &[Name], reports: &[Report]) -> Vec<String> {
+    let mode = |(place, report): (&Name, &Report)| {
         let mode = report.server.as_ref().and_then(|server| server.mode.clone());
-        mode.unwrap_or_else(|| stem(place))
+        mode.unwrap_or_else(|| place.stem())
     };
     let by_mode: Vec<_> = places.iter().zip(reports).map(mode).collect();
-    let by_stem: Vec<_> = places.iter().map(stem).collect();
+    let by_stem: Vec<_> = places.iter().map(Name::stem).collect();
     [by_mode, by_stem]
         .into_iter()
         .find(|names| all_differ(names))
-        .unwrap_or_else(|| places.iter().map(path).collect())
+        .unwrap_or_else(|| places.iter().map(Name::path).collect())
+}
+
+/// Names that differ: those of the files, else their paths.
+fn files(places: &[Name]) -> Vec<String> {
+    let by_name: Vec<_> = places.iter().map(Name::file_name).collect();
+    if all_differ(&by_name) { by_name } else { places.iter().map(Name::path).collect() }
 }
 
 fn all_differ(names: &[String]) -> bool {
@@ -130,7 +177,19 @@ mod tests {
             ([("x/a.json", None), ("y/a.json", None)], ["x/a.json", "y/a.json"]),
         ] {
             let places = results.map(|(file, _)| Name { file: PathBuf::from(file), line: None });
-            assert_eq!(names(&places, &results.map(|(_, mode)| report(mode))), expected);
+            assert_eq!(modes(&places, &results.map(|(_, mode)| report(mode))), expected);
+        }
+    }
+
+    #[test]
+    fn each_file_has_a_different_name() {
+        for (results, expected) in [
+            ([("x/a.json", None), ("b.json", None)], ["a.json", "b.json"]),
+            ([("x/a.json", None), ("y/a.json", None)], ["x/a.json", "y/a.json"]),
+            ([("x/a.jsonl", Some(1)), ("x/a.jsonl", Some(3))], ["a.jsonl:1", "a.jsonl:3"]),
+        ] {
+            let places = results.map(|(file, line)| Name { file: PathBuf::from(file), line });
+            assert_eq!(files(&places), expected);
         }
     }
 }

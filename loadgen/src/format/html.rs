@@ -2,17 +2,21 @@
 
 mod against;
 mod axis;
+mod clients;
 mod comparison;
 mod curve;
 mod draw;
 mod figure;
 mod figures;
+mod heat;
 mod numbers;
+mod overlay;
 mod palette;
 mod parts;
 mod plot;
 mod rerun;
 mod run;
+mod several;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -21,7 +25,8 @@ use std::io;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::result::Document;
+pub(crate) use self::several::RUNS_MAX;
+use crate::result::{Document, Report};
 
 /// The style of the page. The style of the plots is generated from their palette.
 const STYLE: &str = include_str!("html/page.css");
@@ -37,6 +42,12 @@ pub(crate) fn write(document: &Document, out: &mut dyn io::Write) -> io::Result<
     };
     let content = html! { (content) (rerun::commands(document)) };
     out.write_all(page(&title, &content).into_string().as_bytes())
+}
+
+/// Prints the results of at most [`RUNS_MAX`] runs on one page, each with its name.
+pub(crate) fn write_several(runs: &[(String, Report)], out: &mut dyn io::Write) -> io::Result<()> {
+    let content = html! { (several::content(runs)) (rerun::commands_of(runs)) };
+    out.write_all(page(&several::title(runs), &content).into_string().as_bytes())
 }
 
 fn page(title: &str, content: &Markup) -> Markup {

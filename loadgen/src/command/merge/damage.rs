@@ -86,9 +86,9 @@ fn use_text(text: &str, what: &dyn Fn() -> String) -> Result<(), ReadError> {
         let _refused = (format.write)(&document, Screen::FILE, &mut Bounded::default());
     }
     if let Document::Run(report) = document {
-        for write in FORMATS.iter().filter_map(|format| format.write_several) {
+        for several in FORMATS.iter().filter_map(|format| format.several.as_ref()) {
             let both = [("a".to_owned(), (*report).clone()), ("b".to_owned(), example())];
-            let _refused = write(&both, Screen::FILE, &mut Bounded::default());
+            let _refused = (several.write)(&both, Screen::FILE, &mut Bounded::default());
         }
         let _refused = hdr::files(Path::new("a"), &report);
         let mut other = example();

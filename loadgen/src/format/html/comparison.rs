@@ -4,9 +4,9 @@ use common::human::{count, duration_ns, plural};
 use maud::{Markup, html};
 
 use super::{
-    against, curve, figures,
+    against, overlay,
     parts::{self, prose},
-    plot::{Line, Plot},
+    plot::Plot,
 };
 use crate::{
     format::{
@@ -22,7 +22,6 @@ use crate::{
         comparison::{Comparison, Subject, SubjectStatus},
         conclusion::{Conclusion, conclude},
         metrics::METRICS,
-        summary,
         verdicts::Shared,
     },
 };
@@ -122,7 +121,11 @@ fn table(comparison: &Comparison) -> Markup {
 
 fn latency(comparison: &Comparison) -> Markup {
     let plot = |title: &str, caption: &str, of: fn(&Latencies) -> &Latency| {
-        let (plot, no_reply) = overlaid(comparison, of);
+        let servers = comparison.subjects.iter().map(|subject| {
+            let rounds = subject.rounds.iter().map(|round| of(&round.report.latency_ns));
+            (subject.name.as_str(), rounds.collect())
+        });
+        let (plot, no_reply) = overlay::by_percentile(servers);
         Plot {
             title: title.to_owned(),
             caption: format!("{caption}, all rounds together. Each nine has the same width.{no_reply}"),
@@ -135,39 +138,6 @@ fn latency(comparison: &Comparison) -> Markup {
             (plot("Service time by percentile", "Since the request was written", |times| &times.service).figure())
         }
     }
-}
-
-/// A line for each server with the samples of all of its rounds, and a note on requests without a reply.
-fn overlaid(comparison: &Comparison, of: fn(&Latencies) -> &Latency) -> (Plot, String) {
-    let (mut lines, mut marks, mut no_reply) = (Vec::new(), Vec::new(), String::new());
-    for (number, subject) in comparison.subjects.iter().enumerate() {
-        let rounds = || subject.rounds.iter().map(|round| of(&round.report.latency_ns));
-        let Some(times) = summary::sum(rounds().map(|latency| latency.hdr.as_str())) else { continue };
-        let tails = || rounds().filter_map(|latency| latency.failed_tail.as_ref());
-        let unanswered = tails().map(|tail| tail.count).fold(0, u64::saturating_add);
-        let all = times.len().saturating_add(unanswered);
-        if all == 0 {
-            continue;
-        }
-        let curve = curve::by_percentile(&times, unanswered);
-        let line = Line::new(number, &subject.name, vec![curve.points]);
-        if unanswered > 0 {
-            let from =
-                curve.failed_from.map_or(String::new(), |from| format!(", from {} on", curve::name(from)));
-            no_reply += &format!(
-                " {}: {} of {} got no reply{from}.",
-                subject.name,
-                count(unanswered),
-                plural(all, "request")
-            );
-        }
-        let longer_than_ns = tails().map(|tail| tail.longer_than_ns).max().unwrap_or(0);
-        marks.extend(curve.failed_from.map(|from| figures::no_reply(from, &line, longer_than_ns)));
-        lines.push(line);
-    }
-    let names: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
-    let in_words = format!("A line for each of {}; the table has the numbers.{no_reply}", names.join(", "));
-    (figures::of_percentiles(lines, marks, &in_words), no_reply)
 }
 
 fn differences(comparison: &Comparison) -> Markup {

@@ -64,20 +64,6 @@ pub(super) fn name(inverse: f64) -> String {
     }
 }
 
-/// The replies of each client, in rising order. The first number of a point is the share of the clients up to it, from 0
-/// to 1.
-pub(super) fn by_client(replies: &Histogram<u64>) -> Segment {
-    let clients = replies.len() as f64;
-    let mut before = 0;
-    let steps = replies.iter_recorded().flat_map(|step| {
-        let from = before;
-        before += step.count_at_value();
-        let replies = replies.median_equivalent(step.value_iterated_to()) as f64;
-        [(from as f64 / clients, replies), (before as f64 / clients, replies)]
-    });
-    steps.collect()
-}
-
 /// The outline of a histogram, between times in nanoseconds. The first row may begin at zero and the last row may be open:
 /// both are drawn as a factor of two, for the logarithmic axis.
 pub(super) fn outline(bars: &[Bar]) -> Segment {
@@ -165,7 +151,7 @@ pub(super) fn failures(report: &Report) -> Vec<((f64, f64), u64)> {
 }
 
 /// The start and the end of each interval, in seconds.
-fn spans(report: &Report) -> Vec<(f64, f64)> {
+pub(super) fn spans(report: &Report) -> Vec<(f64, f64)> {
     let begins = report.intervals.iter().map(|interval| interval.t_s);
     let ends = begins.clone().skip(1).chain([report.elapsed_s]);
     begins.zip(ends).map(|(from_s, to_s)| (from_s, to_s.max(from_s))).collect()
@@ -283,12 +269,6 @@ mod tests {
     fn a_curve_only_rises_and_never_touches_zero() {
         let curve = by_percentile(&histogram([0, 0, 0, 5, 5, 1_000_000]), 0).points;
         assert!(curve.is_sorted() && curve.iter().all(|(_, time_ns)| *time_ns >= 1.0), "{curve:?}");
-    }
-
-    #[test]
-    fn clients_are_in_the_order_of_their_replies() {
-        let steps = by_client(&histogram([7, 0, 7, 0]));
-        assert_eq!(steps, [(0.0, 0.0), (0.5, 0.0), (0.5, 7.0), (1.0, 7.0)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod labels;
 mod marks;
+mod tiles;
 
 use std::{io, ops::Range};
 
@@ -12,8 +13,10 @@ use plotters::{
     },
     prelude::{
         Cartesian2d, ChartBuilder, ChartContext, Circle, Color, Cross, DrawingArea, DrawingAreaErrorKind,
-        IntoDrawingArea, IntoFont, IntoTextStyle, PathElement, Rectangle, SVGBackend, ShapeStyle, TextStyle,
+        IntoDrawingArea, IntoFont, IntoTextStyle, PathElement, Rectangle, SVGBackend, ShapeStyle, Text,
+        TextStyle,
     },
+    style::text_anchor::{HPos, Pos, VPos},
 };
 
 use self::labels::{CHARACTER, label, label_width, shorten, thin};
@@ -36,6 +39,9 @@ pub(super) struct Size {
     is_labelled: bool,
 }
 
+/// The size of a broad plot on the widest screens.
+pub(super) const BROAD: Size = Size { width: 1214, height: 380, is_labelled: true };
+
 /// The size on a wide screen.
 pub(super) const WIDE: Size = Size { width: 640, height: 330, is_labelled: true };
 /// The size on a phone.
@@ -46,6 +52,9 @@ const FONT: u32 = 12;
 const DOTS_MAX: usize = 40;
 /// The heights of the strip and the sign of a pause, in CSS pixels.
 const PAUSE: (i32, i32) = (4, 9);
+/// The height of the row above a plot, and its distance from the plot, in CSS pixels.
+const ROW_ABOVE: (i32, i32) = (12, 8);
+
 impl Ranged for Axis {
     type FormatOption = DefaultFormatting;
     type ValueType = f64;
@@ -73,21 +82,57 @@ type Outcome = Result<(), DrawingAreaErrorKind<io::Error>>;
 
 /// The picture, as an `svg` element.
 pub(super) fn draw(plot: &Plot, size: Size) -> String {
+    let mut tiles = String::new();
+    let frame = layer(plot, size, |chart, area| {
+        tiles = tiles::paths(&plot.tiles, chart);
+        draw_frame(plot, size, chart, area)
+    });
+    let lines = layer(plot, size, |chart, area| {
+        draw_failures(plot, chart)?;
+        draw_pauses(plot, chart, area)?;
+        draw_lines(&plot.lines, chart)?;
+        marks::draw(&plot.marks, chart, area)?;
+        match size.is_labelled {
+            true => labels::draw_names(&plot.lines, chart, f64::from(size.height), area),
+            false => Ok(()),
+        }
+    });
+    // plotters draws no path of many parts, so the tiles are put between the two layers.
+    let (_, lines) = lines.split_once(">\n").expect("a picture begins with a tag on its own line");
+    format!("{}{tiles}{lines}", frame.trim_end().trim_end_matches("</svg>"))
+}
+
+/// A layer of the picture, as an `svg` element.
+fn layer(
+    plot: &Plot,
+    size: Size,
+    draw: impl FnOnce(&mut Chart, &DrawingArea<SVGBackend, Shift>) -> Outcome,
+) -> String {
     let mut svg = String::new();
-    draw_into(&mut svg, plot, size).expect("the output is in memory, and no font is read");
+    let area =
+        SVGBackend::with_string(&mut svg, (size.width * UNITS, size.height * UNITS)).into_drawing_area();
+    let (left, right) = margins(plot, size);
+    let above = match plot.row_above {
+        "" => 10,
+        _ => 10 + (ROW_ABOVE.0 + ROW_ABOVE.1) as u32,
+    };
+    let drawn = ChartBuilder::on(&area)
+        .margin_top(above * UNITS)
+        .margin_right(right * UNITS)
+        .x_label_area_size(if plot.x.title.is_empty() { 22 } else { 40 } * UNITS)
+        .y_label_area_size(left * UNITS)
+        .build_cartesian_2d(plot.x.clone(), plot.y.clone())
+        .and_then(|mut chart| draw(&mut chart, &area))
+        .and_then(|()| area.present());
+    drawn.expect("the output is in memory, and no font is read");
+    drop(area);
     svg
 }
 
-fn draw_into(svg: &mut String, plot: &Plot, size: Size) -> Outcome {
-    let area = SVGBackend::with_string(svg, (size.width * UNITS, size.height * UNITS)).into_drawing_area();
+/// Draws the grid, the axes and their numbers.
+fn draw_frame(plot: &Plot, size: Size, chart: &mut Chart, area: &DrawingArea<SVGBackend, Shift>) -> Outcome {
     let (x, y) = (&plot.x, &plot.y);
     let (left, right) = margins(plot, size);
-    let mut chart = ChartBuilder::on(&area)
-        .margin_top(10 * UNITS)
-        .margin_right(right * UNITS)
-        .x_label_area_size(if x.title.is_empty() { 22 } else { 40 } * UNITS)
-        .y_label_area_size(left * UNITS)
-        .build_cartesian_2d(x.clone(), y.clone())?;
     let room = size.width.saturating_sub(left + right);
     let shown = thin(x, room.into());
     chart
@@ -101,21 +146,20 @@ fn draw_into(svg: &mut String, plot: &Plot, size: Size) -> Outcome {
         .x_label_formatter(&|at| label(&shown, *at))
         .y_label_formatter(&|at| label(&y.ticks, *at))
         .draw()?;
-
-    draw_failures(plot, &mut chart)?;
-    draw_pauses(plot, &chart, &area)?;
-    draw_lines(&plot.lines, &mut chart)?;
-    marks::draw(&plot.marks, &chart, &area)?;
-    if size.is_labelled {
-        labels::draw_names(&plot.lines, &chart, f64::from(size.height), &area)?;
+    if plot.row_above.is_empty() {
+        return Ok(());
     }
-    area.present()
+    let (top, bottom) = tiles::row_above(chart);
+    let beside =
+        (chart.plotting_area().get_pixel_range().0.start - 8 * UNITS as i32, i32::midpoint(top, bottom));
+    let style = words(&INK).pos(Pos::new(HPos::Right, VPos::Center));
+    area.draw(&Text::new(plot.row_above, beside, style))
 }
 
 /// The widths to the left and to the right of the axes, for the labels.
 fn margins(plot: &Plot, size: Size) -> (u32, u32) {
     let widest = plot.y.ticks.iter().map(|tick| label_width(&tick.label)).fold(0.0, f64::max);
-    let left = 12 + widest.ceil() as u32;
+    let left = 12 + widest.max(label_width(plot.row_above)).ceil() as u32;
     let names = match size.is_labelled {
         true => plot.lines.iter().map(|line| shorten(&line.name).chars().count()).max().unwrap_or(0) as u32,
         false => 0,
@@ -183,22 +227,18 @@ fn words(tint: &Tint) -> TextStyle<'static> {
 mod tests {
     use super::*;
     use crate::format::html::{
-        palette::series,
-        plot::{Mark, Shape},
+        palette::{HEAT, series},
+        plot::{Mark, Shape, Tile},
     };
 
     fn plot(name: &str) -> Plot {
         let points = vec![(1.0, 1e3), (10.0, 2e3), (100.0, 1e6)];
+        let y = Axis::times(points.iter().map(|(_, y)| *y));
+        let lines = vec![Line::new(0, name, vec![points])];
         Plot {
-            title: String::new(),
-            caption: String::new(),
-            in_words: String::new(),
-            x: Axis::percentiles(100.0),
-            y: Axis::times(points.iter().map(|(_, y)| *y)),
-            lines: vec![Line::new(0, name, vec![points])],
-            marks: Vec::new(),
             failures: vec![(2.0, 3.0)],
             pauses: vec![(4.0, 5.0)],
+            ..Plot::new(Axis::percentiles(100.0), y, lines)
         }
     }
 
@@ -215,6 +255,23 @@ mod tests {
                 assert!(svg.contains(&format!("\"{}\"", tint.name())), "{tint:?} is not in {svg}");
             }
             assert!(svg.contains("99%") && svg.contains("1 ms"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn tiles_are_beneath_the_lines_and_above_the_grid() {
+        let tile = |y, tint| Tile { x: (2.0, 4.0), y, tint };
+        let plot = Plot {
+            tiles: vec![tile(Some((2e3, 1e4)), &HEAT[3]), tile(None, &HEAT[8])],
+            row_above: "failed",
+            ..plot("line")
+        };
+        for size in [BROAD, WIDE, NARROW] {
+            let svg = draw(&plot, size);
+            let at = |part: &str| svg.find(part).unwrap_or_else(|| panic!("{part} is not in {svg}"));
+            assert!(at(&GRID.name()) < at(&HEAT[3].name()) && at(&HEAT[8].name()) < at(&series(0).name()));
+            assert_eq!((svg.matches("<svg ").count(), svg.matches("</svg>").count()), (1, 1), "{svg}");
+            assert!(at("failed") > 0 && svg.matches("<path ").count() == 2, "{svg}");
         }
     }
 

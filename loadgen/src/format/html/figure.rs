@@ -3,7 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::{
-    draw::{self, NARROW, WIDE},
+    draw::{self, BROAD, NARROW, WIDE},
     parts::prose,
     plot::{Line, Plot, Shape},
 };
@@ -19,24 +19,31 @@ static SHAPES: [(Shape, &str); 6] = [
 ];
 
 impl Plot {
-    /// The plot on the page. Empty without a point and without a mark.
+    /// The plot on the page. Empty without a point, a mark and a tile.
     pub(super) fn figure(&self) -> Markup {
-        if self.marks.is_empty() && self.lines.iter().all(|line| line.points().next().is_none()) {
+        let has_points = self.lines.iter().any(|line| line.points().next().is_some());
+        if self.marks.is_empty() && self.tiles.is_empty() && !has_points {
             return html! {};
         }
+        let sizes: &[_] = match self.is_broad {
+            true => &[("broad", BROAD), ("wide", WIDE), ("narrow", NARROW)],
+            false => &[("wide", WIDE), ("narrow", NARROW)],
+        };
         html! {
-            figure.plot {
+            figure.plot.whole-row[self.is_broad] {
                 figcaption {
                     h3 { (self.title) }
                     p { (prose(&self.caption)) }
                 }
                 (self.key())
-                @for (class, size) in [("wide", WIDE), ("narrow", NARROW)] {
+                (self.key_of_tints())
+                @for (class, size) in sizes {
                     // plotters has escaped the names in it.
                     div class=(class) role="img" aria-label=(self.in_words) {
-                        (PreEscaped(draw::draw(self, size)))
+                        (PreEscaped(draw::draw(self, *size)))
                     }
                 }
+                @if !self.remark.is_empty() { p.small { (prose(&self.remark)) } }
             }
         }
     }
@@ -67,10 +74,30 @@ impl Plot {
                     }
                 }
                 @if !self.failures.is_empty() {
-                    li { span.sign.bad aria-hidden="true" { "×" } " requests failed" }
+                    li { span.sign.bad aria-hidden="true" { "×" } " " (self.failures_are) }
                 }
                 @if !self.pauses.is_empty() {
                     li { span.sign.odd aria-hidden="true" { "‖" } " the load generator paused" }
+                }
+            }
+        }
+    }
+
+    /// The key of the tints of the tiles.
+    fn key_of_tints(&self) -> Markup {
+        let (title, tints) = &self.scale;
+        html! {
+            @if !tints.is_empty() {
+                ul.key {
+                    @if !title.is_empty() { li { (title) } }
+                    @for (tint, meaning) in tints {
+                        li {
+                            svg.tint viewBox="0 0 1 1" aria-hidden="true" {
+                                rect width="1" height="1" fill=(tint.name()) {}
+                            }
+                            (meaning)
+                        }
+                    }
                 }
             }
         }

@@ -5,9 +5,9 @@ use maud::{Markup, html};
 
 use super::{
     axis::Axis,
-    curve,
+    clients, curve, heat,
     palette::{self, BAD, REFERENCE, Tint},
-    parts::{self, percentile, time},
+    parts::{percentile, time},
     plot::{Line, Mark, Plot, Shape},
 };
 use crate::result::{FailedTail, Interval, Latency, Report, summary};
@@ -116,16 +116,11 @@ pub(super) fn no_reply(from: f64, line: &Line, longer_than_ns: u64) -> Mark {
 pub(super) fn of_percentiles(lines: Vec<Line>, marks: Vec<Mark>, in_words: &str) -> Plot {
     let points = || lines.iter().flat_map(Line::points).chain(marks.iter().map(|mark| mark.at));
     let reach = points().map(|(inverse, _)| inverse).fold(2.0, f64::max);
+    let y = Axis::times(points().map(|(_, time_ns)| time_ns));
     Plot {
-        title: String::new(),
-        caption: String::new(),
         in_words: format!("Latency by percentile. {in_words}"),
-        x: Axis::percentiles(reach),
-        y: Axis::times(points().map(|(_, time_ns)| time_ns)),
-        lines,
         marks,
-        failures: Vec::new(),
-        pauses: Vec::new(),
+        ..Plot::new(Axis::percentiles(reach), y, lines)
     }
 }
 
@@ -146,6 +141,7 @@ pub(super) fn course(report: &Report) -> Markup {
             div.figures { (latency.figure()) }
             div.figures { (rate.figure()) }
         }
+        @if let Some(map) = heat::map(report) { div.figures.apart { (map.figure()) } }
     }
 }
 
@@ -236,15 +232,10 @@ fn of_course(
     let marked = marks.iter().map(|mark| mark.at.1 * 2.0);
     let y = y(&mut lines.iter().flat_map(Line::points).map(|(_, value)| value).chain(marked));
     Plot {
-        title: String::new(),
-        caption: String::new(),
-        in_words: String::new(),
-        x: Axis::elapsed(report.elapsed_s),
-        y,
-        lines,
         marks,
         failures: curve::failures(report).into_iter().map(|(span, _)| span).collect(),
         pauses: curve::pauses(report),
+        ..Plot::new(Axis::elapsed(report.elapsed_s), y, lines)
     }
 }
 
@@ -252,35 +243,9 @@ fn of_course(
 pub(super) fn spread(report: &Report) -> Markup {
     html! {
         div.figures {
-            (fairness(report).figure())
+            (clients::plot(&report.fairness).figure())
             (histogram(report).figure())
         }
-    }
-}
-
-fn fairness(report: &Report) -> Plot {
-    let fairness = &report.fairness;
-    let replies = summary::deserialise(&fairness.replies_hdr).filter(|replies| !replies.is_empty());
-    let mut lines = vec![Line::new(0, "replies", replies.iter().map(curve::by_client).collect())];
-    if replies.is_some() {
-        let even = fairness.replies_sum as f64 / fairness.clients.max(1) as f64;
-        lines.insert(0, reference("even share", &REFERENCE, vec![vec![(0.0, even), (1.0, even)]]));
-    }
-    let (least, most) = (count(fairness.requests_min), count(fairness.requests_max));
-    Plot {
-        title: "Replies of each client".to_owned(),
-        caption: "In rising order. A fair server gives a level line.".to_owned(),
-        in_words: format!(
-            "Replies of each client: from {least} to {most}; {} of {} served",
-            count(fairness.served),
-            parts::clients(fairness.clients)
-        ),
-        x: Axis::shares("clients"),
-        y: Axis::from_zero("", lines.iter().flat_map(Line::points).map(|(_, replies)| replies)),
-        lines,
-        marks: Vec::new(),
-        failures: Vec::new(),
-        pauses: Vec::new(),
     }
 }
 
@@ -305,6 +270,8 @@ fn histogram(report: &Report) -> Plot {
         no_reply.insert_str(0, "; ");
     }
     let points = || lines.iter().flat_map(Line::points);
+    let x = Axis::times(points().map(|(time_ns, _)| time_ns));
+    let y = Axis::from_zero("", points().map(|(_, requests)| requests));
     let named = |name, time_ns| percentile(name, time_ns, tail);
     Plot {
         title: "Response times".to_owned(),
@@ -315,12 +282,8 @@ fn histogram(report: &Report) -> Plot {
             named("max", response.max),
             named("p50", response.p50)
         ),
-        x: Axis::times(points().map(|(time_ns, _)| time_ns)),
-        y: Axis::from_zero("", points().map(|(_, requests)| requests)),
-        lines,
         marks,
-        failures: Vec::new(),
-        pauses: Vec::new(),
+        ..Plot::new(x, y, lines)
     }
 }
 

@@ -42,6 +42,26 @@ pub(super) static SERIES: [Tint; 8] = [
     dashed((0x6a, 0x3f, 0xb5), (0xbd, 0xa4, 0xff), &[1, 3]),
 ];
 
+/// Shares of a whole on a logarithmic scale, from the smallest to the largest. The colours are those of inferno (van der Walt
+/// and Smith, 2015), whose luminance has the same order for every reader: its darker part on a light page, and its lighter part
+/// on a dark one.
+pub(super) static HEAT: [Tint; 9] = [
+    solid((0xec, 0x6c, 0x23), (0xbc, 0x37, 0x54)),
+    solid((0xdb, 0x50, 0x3b), (0xd1, 0x47, 0x44)),
+    solid((0xc3, 0x3c, 0x4f), (0xe3, 0x5b, 0x32)),
+    solid((0xa5, 0x2e, 0x5e), (0xf0, 0x73, 0x1d)),
+    solid((0x87, 0x22, 0x69), (0xf8, 0x8f, 0x12)),
+    solid((0x68, 0x16, 0x6e), (0xfb, 0xab, 0x12)),
+    solid((0x4a, 0x0d, 0x69), (0xf8, 0xcb, 0x37)),
+    solid((0x2a, 0x0b, 0x4e), (0xf8, 0xe6, 0x69)),
+    solid((0x10, 0x08, 0x28), (0xfc, 0xff, 0xa4)),
+];
+
+/// A bar. A line across it stays visible.
+pub(super) static BAR: Tint = solid((0x62, 0x94, 0xbf), (0x3a, 0x74, 0xa8));
+/// The part of a bar between the least and the most of its values.
+pub(super) static BAR_RANGE: Tint = solid((0x0f, 0x68, 0xac), (0x66, 0xb8, 0xff));
+
 const fn solid(light: (u8, u8, u8), dark: (u8, u8, u8)) -> Tint {
     Tint { light: RGBColor(light.0, light.1, light.2), dark: RGBColor(dark.0, dark.1, dark.2), dash: None }
 }
@@ -65,7 +85,10 @@ impl Tint {
 /// The style sheet of all drawings with this many units in a CSS pixel.
 pub(super) fn css(units: u32) -> String {
     let mut css = String::new();
-    let tints = || [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD].into_iter().chain(&SERIES);
+    let tints = || {
+        let single = [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD, &BAR, &BAR_RANGE];
+        single.into_iter().chain(&SERIES).chain(&HEAT)
+    };
     for tint in tints() {
         if let Some(dash) = tint.dash {
             let dash: Vec<_> = dash.iter().map(|length| (length * units).to_string()).collect();
@@ -125,6 +148,37 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_in_the_order_of_their_contrast_and_the_smallest_is_visible() {
+        let on_light = HEAT.iter().map(|tint| contrast(tint.light, RGBColor(255, 255, 255)));
+        let on_dark = HEAT.iter().map(|tint| contrast(tint.dark, RGBColor(0x17, 0x1b, 0x21)));
+        for contrasts in [on_light.collect::<Vec<_>>(), on_dark.collect()] {
+            // 3 is the least contrast of graphics (WCAG 2.2, 1.4.11).
+            assert!(contrasts[0] >= 3.0, "{contrasts:?}");
+            let steps: Vec<_> = contrasts.windows(2).map(|pair| pair[1] / pair[0]).collect();
+            assert!(steps.iter().all(|step| *step > 1.1), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_bar_and_its_range_are_visible_and_differ() {
+        for on in [
+            [BAR.light, BAR_RANGE.light, RGBColor(255, 255, 255)],
+            [BAR.dark, BAR_RANGE.dark, RGBColor(0x17, 0x1b, 0x21)],
+        ] {
+            assert!(contrast(on[0], on[1]) > 1.6 && contrast(on[0], on[2]) >= 3.0, "{on:?}");
+            assert!(contrast(on[1], on[2]) >= 3.0, "{on:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_tints_have_the_same_name() {
+        // The style sheet finds a tint by its name.
+        let all = [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD, &BAR, &BAR_RANGE];
+        let names: Vec<_> = all.into_iter().chain(&SERIES).chain(&HEAT).map(Tint::name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
     fn no_two_lines_have_the_same_dashes() {
         let dashes: BTreeSet<_> = SERIES.iter().map(|tint| tint.dash).collect();
         assert_eq!(dashes.len(), SERIES.len());
@@ -133,7 +187,8 @@ mod tests {
     #[test]
     fn the_style_sheet_has_every_tint() {
         let css = css(4);
-        for tint in [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD].into_iter().chain(&SERIES) {
+        let single = [&INK, &GRID, &AXIS, &REFERENCE, &BAD, &ODD, &BAR, &BAR_RANGE];
+        for tint in single.into_iter().chain(&SERIES).chain(&HEAT) {
             assert!(css.contains(&format!("[fill=\"{}\"]{{fill:{}}}", tint.name(), hex(tint.dark))), "{css}");
         }
         assert!(

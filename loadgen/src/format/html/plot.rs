@@ -22,10 +22,32 @@ pub(super) struct Plot {
     pub(super) lines: Vec<Line>,
     /// Marked points.
     pub(super) marks: Vec<Mark>,
+    /// Filled rectangles, beneath the lines. Later tints cover earlier ones.
+    pub(super) tiles: Vec<Tile>,
+    /// The meaning of the tints of the tiles, after a title for all of them, which may be empty.
+    pub(super) scale: (&'static str, Vec<(&'static Tint, Cow<'static, str>)>),
+    /// The name of the row above the plot. Empty without one.
+    pub(super) row_above: &'static str,
     /// Parts of the horizontal axis in which requests failed, from and to.
     pub(super) failures: Vec<(f64, f64)>,
+    /// What `failures` are, for the key.
+    pub(super) failures_are: &'static str,
     /// Parts of the horizontal axis in which the load generator paused, from and to.
     pub(super) pauses: Vec<(f64, f64)>,
+    /// A remark below the plot. Empty without one.
+    pub(super) remark: String,
+    /// Whether it takes the whole width of the page.
+    pub(super) is_broad: bool,
+}
+
+/// A filled rectangle.
+#[derive(Clone, Debug)]
+pub(super) struct Tile {
+    /// Its left and its right end.
+    pub(super) x: (f64, f64),
+    /// Its lower and its upper end. None for a place in the row above the plot.
+    pub(super) y: Option<(f64, f64)>,
+    pub(super) tint: &'static Tint,
 }
 
 /// A line.
@@ -64,6 +86,29 @@ pub(super) enum Shape {
     Cross,
     /// An arrow upwards: the true time is longer, as requests got no reply.
     Up,
+}
+
+impl Plot {
+    /// A plot of lines alone, without words.
+    pub(super) fn new(x: Axis, y: Axis, lines: Vec<Line>) -> Self {
+        Self {
+            title: String::new(),
+            caption: String::new(),
+            in_words: String::new(),
+            x,
+            y,
+            lines,
+            marks: Vec::new(),
+            tiles: Vec::new(),
+            scale: ("", Vec::new()),
+            row_above: "",
+            failures: Vec::new(),
+            failures_are: "requests failed",
+            pauses: Vec::new(),
+            remark: String::new(),
+            is_broad: false,
+        }
+    }
 }
 
 impl Line {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::parts;
-use crate::result::{Document, MergedPart};
+use crate::result::{Document, MergedPart, Report};
 
 /// The known commands.
 pub(super) fn commands(document: &Document) -> Markup {
@@ -26,6 +26,19 @@ pub(super) fn commands(document: &Document) -> Markup {
                 None => p.small { (name) ": seed " (seed) },
             }
         }
+    };
+    parts::section("Reproduce", &content)
+}
+
+/// The known commands of several runs.
+pub(super) fn commands_of(runs: &[(String, Report)]) -> Markup {
+    let known = runs.iter().filter_map(|(name, report)| Some((name, report, report.command.as_ref()?)));
+    let known: Vec<_> = known.collect();
+    if known.is_empty() {
+        return html! {};
+    }
+    let content = html! {
+        @for (name, report, command) in known { (line(Some(name), command, Some(report.plan.seed))) }
     };
     parts::section("Reproduce", &content)
 }

@@ -117,12 +117,8 @@ fn latency(sweep: &Sweep, percentile: &str, of: Get) -> Plot {
             }
         },
         in_words: format!("Response {percentile} over {}. {}", offered(sweep), in_words(sweep)),
-        x: levels_axis(sweep),
-        y,
-        lines,
         marks,
-        failures: Vec::new(),
-        pauses: Vec::new(),
+        ..Plot::new(levels_axis(sweep), y, lines)
     }
 }
 
@@ -164,16 +160,13 @@ fn achieved(sweep: &Sweep) -> Plot {
         // First, so that the lines of the servers cover it.
         lines.insert(0, Line { tint: &REFERENCE, ..Line::new(0, "offered", vec![offered_points]) });
     }
+    let y = Axis::rates("", lines.iter().flat_map(Line::points).map(|(_, per_s)| per_s));
     Plot {
         title: "Achieved".to_owned(),
         caption: "Replies per second: the median of a level's runs. Both scales are logarithmic.".to_owned(),
         in_words: format!("Replies per second over {}. {}", offered(sweep), in_words(sweep)),
-        x: levels_axis(sweep),
-        y: Axis::rates("", lines.iter().flat_map(Line::points).map(|(_, per_s)| per_s)),
-        lines,
         marks: troubles(sweep, of),
-        failures: Vec::new(),
-        pauses: Vec::new(),
+        ..Plot::new(levels_axis(sweep), y, lines)
     }
 }
 

@@ -1,3 +1,7 @@
+mod several;
+mod tiles;
+
+use self::several::side_by_side;
 use super::*;
 use crate::{
     command::compare::against::tests::held,
@@ -77,12 +81,13 @@ fn names_from_users_are_text_and_never_markup() {
         subject.target = Some(evil.to_owned());
         subject.failure.iter_mut().for_each(|failure| failure.output = vec![evil.to_owned()]);
     });
-    for document in [
+    let several = side_by_side(&[(evil, report.clone()), (evil, report.clone())]);
+    let pages = [
         Document::Run(Box::new(report)),
         Document::Comparison(Box::new(of_several)),
         Document::Sweep(Box::new(curves)),
-    ] {
-        let text = text(&document);
+    ];
+    for text in pages.iter().map(text).chain([several]) {
         assert!(!text.contains("<script") && !text.contains("'&'"), "{text}");
         assert!(text.contains("&lt;script&gt;"), "{text}");
     }
@@ -90,12 +95,14 @@ fn names_from_users_are_text_and_never_markup() {
 
 #[test]
 fn a_page_refers_to_no_other_file() {
-    for document in [
+    let pages = [
         Document::Run(Box::new(run())),
         Document::Comparison(Box::new(comparison())),
         Document::Sweep(Box::new(sweep())),
-    ] {
-        let text = text(&document).replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    ];
+    let several = side_by_side(&[("a", failing()), ("b", run())]);
+    for text in pages.iter().map(text).chain([several]) {
+        let text = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
         for part in ["http:", "https:", "src=", "href=", "@import", "url(", "<link", "<script"] {
             assert!(!text.contains(part), "{part} in {text}");
         }

@@ -20,7 +20,8 @@ use crate::{
     },
 };
 
-static COLUMNS: &[Column<Report>] = &[
+/// The main figures of a run.
+pub(crate) static COLUMNS: &[Column<Report>] = &[
     Column { head: "verdict", cell: |report| Some(verdict(report)) },
     Column { head: "SLO", cell: slo },
     Column { head: "replies\nper s", cell: |report| Some(rate(report.rate.achieved_per_s)) },
@@ -59,14 +60,18 @@ pub(crate) fn write(reports: &[(String, Report)], screen: Screen, out: &mut dyn 
 
 /// The number of reports with each status.
 fn summary(reports: &[(String, Report)]) -> String {
-    let of = |status| reports.iter().filter(|(_, report)| report.verdict.status == status).count();
-    let counts = [Status::Valid, Status::Suspect, Status::Invalid].into_iter().filter_map(|status| {
-        let count = of(status);
-        (count > 0).then(|| format!("{count} {}", page::status(status)))
-    });
+    let counts = statuses(reports).map(|(status, count)| format!("{count} {}", page::status(status)));
     let missed = reports.iter().filter(|(_, report)| report.slo.iter().any(|slo| !slo.met)).count();
     let missed = (missed > 0).then(|| format!("{missed} {}", paint(BAD, "SLO MISSED")));
     counts.chain(missed).collect::<Vec<_>>().join(", ")
+}
+
+/// Each status that reports have, with their number.
+pub(crate) fn statuses(reports: &[(String, Report)]) -> impl Iterator<Item = (Status, usize)> {
+    [Status::Valid, Status::Suspect, Status::Invalid].into_iter().filter_map(|status| {
+        let count = reports.iter().filter(|(_, report)| report.verdict.status == status).count();
+        (count > 0).then_some((status, count))
+    })
 }
 
 fn verdict(report: &Report) -> String {

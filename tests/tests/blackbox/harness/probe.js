@@ -70,6 +70,8 @@
       return marks.filter((mark, index) => marks.indexOf(mark) !== index);
     });
     const lines = pictures.flatMap(picture => [...picture.querySelectorAll('polyline')]).filter(line => line.getAttribute('stroke-width') === '8');
+    const tiles = pictures.flatMap(picture => [...picture.querySelectorAll('path')]);
+    const colors = [...lines.map(line => getComputedStyle(line).stroke), ...tiles.map(tile => getComputedStyle(tile).fill)];
     return {
       title: figure.querySelector('h3').textContent,
       label: pictures.length ? pictures[0].getAttribute('aria-label') : '',
@@ -82,7 +84,10 @@
       hidden,
       arrows: pictures.flatMap(picture => [...picture.querySelectorAll('polyline[stroke-width="9"]')]).length,
       lines: lines.length,
-      faintest: Math.min(...lines.map(line => contrast(getComputedStyle(line).stroke, behind(line)))),
+      // Each tint is a path with a tile for each `M`.
+      tints: tiles.length,
+      tiles: tiles.map(tile => tile.getAttribute('d').split('M').length - 1).reduce((sum, each) => sum + each, 0),
+      faintest: Math.min(...colors.map(color => contrast(color, behind(figure)))),
     };
   });
 

@@ -37,6 +37,9 @@ group! {
         requests_without_a_reply_are_at_the_end_of_every_curve needs machine::browser,
         pauses_of_the_generator_are_marked_apart_from_failures needs machine::browser,
         errors_before_the_window_are_shown_separately needs machine::browser,
+        a_stall_is_a_gap_and_then_a_high_column needs machine::browser,
+        several_runs_are_drawn_over_each_other needs machine::browser,
+        a_page_has_at_most_eight_runs,
         a_script_in_a_name_is_shown_and_not_run needs machine::browser,
         a_page_is_not_blank_under_its_own_policy needs machine::browser,
     }
@@ -80,10 +83,22 @@ fn a_run_can_be_read_by_day_and_by_night_on_a_desk_and_on_a_phone() {
             "Where the time went",
             "Rate",
             "Response time",
+            "Response times over time",
             "Replies of each client",
         ] {
             assert!(plots.iter().any(|plot| plot["title"] == title), "there is no plot '{title}'");
         }
+        let of_plot = |title: &str| *plots.iter().find(|plot| plot["title"] == title).unwrap();
+        let clients = of_plot("Replies of each client");
+        assert_eq!(
+            (&clients["lines"], clients["tiles"].as_u64() >= Some(20)),
+            (&json!(1), true),
+            "{clients}"
+        );
+        let map = of_plot("Response times over time");
+        // Five intervals, with a reply in each.
+        assert!(map["tiles"].as_u64() >= Some(5) && map["tints"].as_u64() >= Some(2), "{map}");
+        assert!(map["label"].as_str().unwrap().contains("in 5 columns of 200 ms"), "{map}");
         let percentiles = plots[0];
         assert_eq!(percentiles["lines"], 3, "response, service and schedule lag: {percentiles}");
         for tick in ["50%", "90%", "99%"] {
@@ -280,12 +295,107 @@ fn pauses_of_the_generator_are_marked_apart_from_failures() {
     kept.write(&run);
     for found in everywhere(&kept.page()) {
         let text = found["text"].as_str().unwrap();
-        assert_eq!(text.matches("‖ the load generator paused").count(), 2, "both plots over time: {text}");
+        assert_eq!(text.matches("‖ the load generator paused").count(), 3, "all plots over time: {text}");
         assert!(!text.contains("requests failed"), "{text}");
         for part in ["pauses\n3", "100 ms, 250 ms into the window", "The 2 longest of 3"] {
             assert!(text.contains(part), "'{part}' is not in {text}");
         }
     }
+}
+
+fn a_stall_is_a_gap_and_then_a_high_column() {
+    let kept = Kept::new();
+    kept.make(Loadgen::run(None, "-c 10 -r 2k -d 1s -w 0s -i 100ms -q"));
+    let mut run = kept.json();
+    let intervals = run["intervals"].as_array_mut().unwrap();
+    let tiles = |kept: &Kept| {
+        let found = measure(&kept.page(), Scheme::Light, &[DESK]).remove(0);
+        let plots = plots(&found);
+        let map = *plots.iter().find(|plot| plot["title"] == "Response times over time").expect("a heat map");
+        (map["tiles"].as_u64().unwrap(), map["label"].as_str().unwrap().to_owned())
+    };
+    // Without a reply for 200 ms, and then with 200 replies that took up to two seconds: longer than any other.
+    for silent in 4..6 {
+        (intervals[silent]["completed"], intervals[silent]["hdr"]) = (json!(0), json!(""));
+    }
+    (intervals[6]["completed"], intervals[6]["hdr"]) = (json!(200), json!(stalled()));
+    kept.write(&run);
+    let (of_stall, words) = tiles(&kept);
+    assert!(words.contains("No reply and no failure between 400 ms and 600 ms"), "{words}");
+    assert!(words.contains("2.00 s, is between 600 ms and 700 ms"), "{words}");
+    let intervals = run["intervals"].as_array_mut().unwrap();
+    for failed in 4..6 {
+        intervals[failed]["failed"] = json!(100);
+    }
+    kept.write(&run);
+    let (of_failures, words) = tiles(&kept);
+    assert!(words.contains("Every request failed between 400 ms and 600 ms"), "{words}");
+    assert_eq!(of_failures, of_stall + 2, "the row at the top");
+}
+
+/// An encoded histogram of 200 requests, each of which waited 10 ms less than the one before, and the first one two seconds.
+fn stalled() -> String {
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).unwrap();
+    (1..=200_u64).for_each(|number| histogram.record(number * 10_000_000).unwrap());
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+    STANDARD.encode(bytes)
+}
+
+/// Stored results with these names, of the same run, and the arguments that show them.
+fn copies(kept: &Kept, names: &[&str]) -> Vec<String> {
+    let paths = names.iter().map(|name| {
+        let path = kept.folder.path().join(name);
+        fs::copy(kept.result(), &path).expect("there is room for temporary files");
+        path.to_str().expect("it has a name in ASCII").to_owned()
+    });
+    std::iter::once("show".to_owned()).chain(paths).collect()
+}
+
+fn several_runs_are_drawn_over_each_other() {
+    let kept = Kept::new();
+    kept.make(Loadgen::run(None, "-c 20 -r 2k -d 1s -w 100ms -i 200ms -q"));
+    let evil = "<script>evil=true<!--\".json";
+    let mut args = copies(&kept, &["a.json", evil]);
+    kept.make(Loadgen::run(None, "-c 10 -r 1k -d 500ms -w 100ms -i 100ms -q"));
+    let page = kept.folder.path().join("report.html");
+    args.extend([kept.result(), "-o".into(), page.clone()].map(|path| path.to_str().unwrap().to_owned()));
+    Loadgen::new(&args.iter().map(String::as_str).collect::<Vec<_>>()).finish().expect_code(0);
+    for found in everywhere(&page) {
+        let text = found["text"].as_str().unwrap();
+        assert_eq!(found["heading"], "3 runs side by side");
+        assert_eq!((&found["was_evil"], &found["scripts"]), (&json!(false), &json!(1)), "the probe's script");
+        for part in ["a.json", "?script?evil=true", "result.json", "The runs differ in:", "Jain"] {
+            assert!(text.contains(part), "'{part}' is not in {text}");
+        }
+        let plots = plots(&found);
+        let titles: Vec<_> = plots.iter().map(|plot| plot["title"].as_str().unwrap()).collect();
+        assert_eq!(
+            titles,
+            ["Response time by percentile", "Service time by percentile", "Rate", "Response p50"]
+        );
+        assert_eq!((&plots[0]["lines"], &plots[1]["lines"]), (&json!(3), &json!(3)), "{plots:?}");
+        // Over time, a line has gaps where an interval has too few samples.
+        assert!(plots.iter().all(|plot| plot["lines"].as_u64() >= Some(3)), "{plots:?}");
+    }
+}
+
+fn a_page_has_at_most_eight_runs() {
+    let kept = Kept::new();
+    kept.make(Loadgen::run(None, "-c 2 -n 20 -w 0s -q"));
+    let names = ["1.json", "2.json", "3.json", "4.json", "5.json", "6.json", "7.json", "8.json", "9.json"];
+    let show = |names: &[&str], format: &str| {
+        let args = copies(&kept, names);
+        let args: Vec<_> = args.iter().map(String::as_str).chain(["--format", format]).collect();
+        Loadgen::new(&args).finish()
+    };
+    let page = &show(&names[..8], "html").expect_code(0).stdout.clone();
+    assert!(names[..8].iter().all(|name| page.contains(name)), "{page}");
+    let refused = show(&names, "html");
+    refused.expect_code(2).expect_stderr(&["at most 8 results", "9", "text, csv or jsonl"]);
+    assert_eq!(refused.stdout, "");
+    show(&names, "text").expect_code(0);
+    show(&names[..2], "json").expect_code(2).expect_stderr(&["one result only", "html"]);
 }
 
 fn errors_before_the_window_are_shown_separately() {
@@ -380,7 +490,8 @@ fn expect_legible(found: &Value, scheme: Scheme, width: u32) {
             (number(&plot["box"][0]), number(&plot["box"][1]), number(&plot["box"][2]));
         assert!(left >= 0.0 && right <= f64::from(width) && right - left > 250.0 && height > 150.0, "{plot}");
         assert_eq!(plot["outside"], json!([]), "words are cut off: {plot}");
-        assert!(number(&plot["lines"]) >= 1.0 && number(&plot["faintest"]) >= 3.0, "{plot}");
+        let drawn = number(&plot["lines"]) + number(&plot["tiles"]);
+        assert!(drawn >= 1.0 && number(&plot["faintest"]) >= 3.0, "{plot}");
         assert!(!plot["label"].as_str().unwrap().is_empty(), "{plot}");
     }
 }
