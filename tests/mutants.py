@@ -3,15 +3,16 @@
 
 `cargo mutants` builds the tests once for each mutant: about 3,000 mutants take many hours. This program takes the same list of
 mutants (`cargo mutants --list --json`), writes all of them into one copy of the sources, each behind a switch, builds the unit
-tests once, and runs them with one mutant switched on at a time. A mutant is caught if a test fails or does not end.
+tests once, and runs those that reach a mutant with this mutant switched on. A mutant is caught if a test fails or does not end.
 
     python3 -m venv target/python && target/python/bin/pip install tree-sitter tree-sitter-rust
     cargo install cargo-mutants --locked
     target/python/bin/python3 tests/mutants.py            # all of them: survivors on stdout, details in target/mutants
     target/python/bin/python3 tests/mutants.py --only judge/verdict
+    target/python/bin/python3 tests/mutants.py --sample 500   # a random sample, and the 95% interval of the share
     target/python/bin/python3 tests/mutants.py --again target/mutants/survivors.json
 
-A mutant that does not compile is not counted. One that this program cannot write is counted as "not tried".
+A mutant that does not compile behind its switch is not counted. One that this program cannot write is counted as "not tried".
 """
 
 import argparse
@@ -19,7 +20,9 @@ import collections
 import concurrent.futures
 import json
 import os
+import math
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -48,6 +51,8 @@ pub(crate) fn mutant(number: u32) -> bool {
     *ON == Some(number)
 }
 """
+# Tests run in processes of at least this length without a mutant: a mutant is caught when the first one fails.
+GROUP_SECONDS = 0.2
 # A test that takes longer without a mutant is left out.
 TEST_SECONDS_MAX = 10
 # A mutant is caught if its tests take ten times as long as without it, and this time on top, or if they ask for this much memory.
@@ -58,9 +63,9 @@ MEMORY_MAX = 3 << 30
 def main():
     arguments = parse()
     mutants = listed(arguments)
-    viable, untried, binary = build(mutants)
+    viable, untried, binary = build(mutants, arguments.opt_level)
     tests = measured(binary, arguments.jobs)
-    outcomes = run(binary, viable, tests, arguments.jobs)
+    outcomes = run(binary, sampled(viable, arguments), tests, arguments.jobs)
     report(viable, outcomes, untried, len(mutants) - len(viable) - len(untried))
 
 
@@ -68,6 +73,9 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="take only mutants whose name contains this text")
     parser.add_argument("--again", type=pathlib.Path, help="take only mutants of this list, which an earlier run has written")
+    parser.add_argument("--sample", type=int, help="try only this number of mutants, chosen at random")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the sample")
+    parser.add_argument("--opt-level", type=int, default=1, help="0 compiles faster, but tests take 6 times as long")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     return parser.parse_args()
 
@@ -82,6 +90,13 @@ def listed(arguments):
         names = {without_place(mutant["name"]) for mutant in json.loads(arguments.again.read_text())}
         listing = [mutant for mutant in listing if without_place(mutant["name"]) in names]
     return dict(enumerate(listing, start=1))
+
+
+def sampled(mutants, arguments):
+    if arguments.sample is None or arguments.sample >= len(mutants):
+        return mutants
+    numbers = random.Random(arguments.seed).sample(sorted(mutants), arguments.sample)
+    return {number: mutants[number] for number in numbers}
 
 
 def without_place(name):
@@ -212,7 +227,7 @@ class Source:
         return "".join(parts) + self.text[at : node.end_byte].decode()
 
 
-def build(mutants):
+def build(mutants, opt_level):
     """Builds the tests with the mutants that compile. Returns these mutants, those that cannot be written, and the program."""
     for folder in ("common", "loadgen", "server", "tests"):
         shutil.copytree(ROOT / folder, COPY / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -232,7 +247,7 @@ def build(mutants):
                 (COPY / file).write_text(text)
             for number in [n for n, mutant in viable.items() if mutant["file"] == file and n not in source.written]:
                 untried[number] = viable.pop(number)
-        binary, bad = compiled()
+        binary, bad = compiled(opt_level)
         print(f"{len(viable)} mutants written, {len(bad)} of them do not compile", file=sys.stderr)
         if binary:
             return viable, untried, binary
@@ -268,11 +283,10 @@ class Unviable:
 CALL_IN_CONST = "E0015"
 
 
-def compiled():
+def compiled(opt_level):
     """The program, or the mutants that do not compile with the codes of their errors."""
-    # The mutants make loadgen large, and its unit tests are short: it compiles without optimisation in a fraction of the time.
     command = ["cargo", "test", "--no-run", "--package", "loadgen", "--lib", "--offline", "--message-format=json"]
-    command += ["--config", "profile.dev.package.loadgen.opt-level=0"]
+    command += ["--config", f"profile.dev.package.loadgen.opt-level={opt_level}"]
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(ROOT / "target" / "mutants" / "build"),
         "CARGO_PROFILE_DEV_DEBUG": "false",
@@ -344,15 +358,21 @@ def tests_of(binary, seconds_max, arguments, **variables):
 
 
 def groups(mutant, number, tests):
-    """The tests that reach a mutant: first the quick ones of its own module, which catch most mutants, and last the slow ones."""
+    """The tests that reach a mutant with their time: first those of its own module, then those of its folder, then all others."""
     path = pathlib.Path(mutant["file"]).relative_to("loadgen/src").with_suffix("")
-    own = "::".join(path.parts) + "::"
+    own, folder = ("::".join(path.parts[:end]) + "::" for end in (None, 2 if path.parts[0] == "command" else 1))
     reaching = {name: seconds for name, (seconds, reached) in tests.items() if number in reached}
-    rank = lambda name: 0 if name.startswith(own) and reaching[name] < 0.3 else 1 if reaching[name] < 0.3 else 2
-    found = collections.defaultdict(list)
-    for name in reaching:
-        found[rank(name)].append(name)
-    return [(names, sum(reaching[name] for name in names)) for _, names in sorted(found.items())]
+    rank = lambda name: (not name.startswith(own), not name.startswith(folder), reaching[name])
+    group, seconds = [], 0
+    for name in sorted(reaching, key=rank):
+        group.append(name)
+        seconds += reaching[name]
+        # libtest does not stop at the first failure.
+        if seconds > GROUP_SECONDS:
+            yield group, seconds
+            group, seconds = [], 0
+    if group:
+        yield group, seconds
 
 
 def run(binary, mutants, tests, jobs):
@@ -360,12 +380,13 @@ def run(binary, mutants, tests, jobs):
     outcomes = {}
 
     def caught(number):
-        reaching = groups(mutants[number], number, tests)
-        for names, seconds in reaching:
+        reaching = 0
+        for names, seconds in groups(mutants[number], number, tests):
+            reaching += len(names)
             done = tests_of(binary, 10 * seconds + EXTRA_SECONDS_MAX, names, MUTANT=str(number))
             if done is None or done.returncode != 0:
                 return True, None
-        return False, sum(len(names) for names, _ in reaching)
+        return False, reaching
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for number, (is_caught, reaching) in zip(mutants, pool.map(caught, mutants)):
@@ -377,6 +398,14 @@ def run(binary, mutants, tests, jobs):
     return outcomes
 
 
+def wilson(caught, tried):
+    """The 95% interval of a share (E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927)."""
+    z, share = 1.96, caught / tried
+    middle = (share + z * z / (2 * tried)) / (1 + z * z / tried)
+    half = z * math.sqrt(share * (1 - share) / tried + z * z / (4 * tried * tried)) / (1 + z * z / tried)
+    return max(0, middle - half), min(1, middle + half)
+
+
 def report(mutants, outcomes, untried, unviable):
     survivors = [mutants[number] for number, is_caught in outcomes.items() if not is_caught]
     (COPY.parent / "survivors.json").write_text(json.dumps(survivors, indent=1))
@@ -385,10 +414,11 @@ def report(mutants, outcomes, untried, unviable):
         parts = pathlib.Path(mutants[number]["file"]).relative_to("loadgen/src").parts
         folder = "/".join(parts[:2]) if parts[0] == "command" else parts[0]
         folders[folder.removesuffix(".rs")][is_caught] += 1
-    print("\n| folder | mutants | caught | share |\n|---|---:|---:|---:|")
+    print("\n| folder | mutants | caught | share | 95% interval |\n|---|---:|---:|---:|---|")
     rows = [*sorted(folders.items()), ("all", [sum(c[i] for c in folders.values()) for i in (0, 1)])]
     for folder, (missed, caught) in rows:
-        print(f"| {folder} | {missed + caught} | {caught} | {100 * caught / (missed + caught):.1f}% |")
+        low, high = wilson(caught, missed + caught)
+        print(f"| {folder} | {missed + caught} | {caught} | {caught / (missed + caught):.1%} | {low:.1%} to {high:.1%} |")
     print(f"\n{unviable} do not compile, {len(untried)} were not tried:")
     for mutant in untried.values():
         print(mutant["name"])
