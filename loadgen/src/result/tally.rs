@@ -2,6 +2,8 @@
 
 mod report;
 mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
