@@ -10,6 +10,8 @@ mod generator;
 mod load;
 mod machine;
 mod network;
+#[cfg(test)]
+mod reasons;
 mod replies;
 mod server;
 mod start;

@@ -124,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_time_is_that_of_the_first_stage_with_a_rate() {
+        let stages = [(0.0, 0.0, 2.0), (10.0, 10.0, 3.0), (100.0, 100.0, 3.0), (10.0, 10.0, 3.0)];
+        let seen = recovery(&run(&stages, &[500, 500, 10, 10, 12, 50, 90, 60, 10, 10, 10])).unwrap();
+        assert_eq!((seen.usual_p99_ns, seen.descent_from_ns), (10_000_000, 8_000_000_000));
+    }
+
+    #[test]
     fn the_descent_begins_where_the_rate_leaves_its_peak_for_the_last_time() {
         let at = |stages: &[(f64, f64, f64)]| descent_s(&run(stages, &[]).plan.stages);
         assert_eq!(at(&[(0.0, 9.0, 3.0), (9.0, 9.0, 2.0), (9.0, 1.0, 5.0)]), Some(5.0));

@@ -3,6 +3,8 @@
 mod kept;
 mod report;
 mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,

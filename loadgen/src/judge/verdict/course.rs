@@ -221,6 +221,56 @@ mod tests {
     }
 
     #[test]
+    fn the_reasons_name_what_differs() {
+        let of = |change: &dyn Fn(&mut Report), find: fn(&Report) -> Option<Finding>| {
+            let mut report = crate::result::tests::example();
+            change(&mut report);
+            let finding = find(&report).unwrap();
+            (finding.status, finding.value, finding.bound, finding.message)
+        };
+        let suspect = |value, bound, message: &str| (Status::Suspect, value, bound, message.to_owned());
+        assert_eq!(
+            of(&with_medians(&[200, 90, 100, 95, 100, 98]), warm_up),
+            suspect(
+                200e3,
+                150e3,
+                "the first interval differs from the others: its median is 200 µs, theirs are 90.0 µs to 100 µs"
+            )
+        );
+        assert_eq!(
+            of(&with_medians(&[45, 90, 100, 95, 100, 98]), warm_up),
+            suspect(
+                45e3,
+                60e3,
+                "the first interval differs from the others: its median is 45.0 µs, theirs are 90.0 µs to 100 µs"
+            )
+        );
+        assert_eq!(
+            of(&with_medians(&[100, 110, 120, 210, 220, 230]), drift),
+            suspect(
+                2.0,
+                1.3,
+                "the run drifts: the median response time is 110 µs in its first half and 220 µs in its second"
+            )
+        );
+        assert_eq!(
+            of(&with_medians(&[230, 220, 210, 120, 110, 100]), drift),
+            suspect(
+                0.5,
+                1.0 / 1.3,
+                "the run drifts: the median response time is 220 µs in its first half and 110 µs in its second"
+            )
+        );
+        let rates = |report: &mut Report| {
+            with_medians(&[100; 6])(report);
+            report.plan.r#loop = Loop::Closed;
+            (0..3).for_each(|index| report.intervals[index].achieved_per_s = 2_000.0);
+        };
+        let message = "the run drifts: the rate is 2,000/s in its first half and 1,000/s in its second";
+        assert_eq!(of(&rates, drift), suspect(0.5, 1.0 / 1.3, message));
+    }
+
+    #[test]
     fn intervals_that_differ_by_plan_are_not_compared() {
         let staged = |to_per_s| {
             move |report: &mut Report| {

@@ -169,6 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn a_target_with_only_unexpected_replies_has_no_other_reason() {
+        let unexpected = |count, completed| {
+            move |report: &mut Report| {
+                report.errors.insert("unexpected".to_owned(), count);
+                (report.requests.completed, report.requests.failed) = (completed, 50);
+                (report.rate.achieved_per_s, report.fairness.starved) = (0.0, 50);
+            }
+        };
+        assert_eq!(codes(unexpected(50, 0)), ["unexpected"]);
+        assert!(codes(unexpected(50, 1)).contains(&"starved".to_owned()));
+        assert!(codes(unexpected(0, 0)).contains(&"starved".to_owned()));
+    }
+
+    #[test]
     fn failed_requests_and_failed_connections_are_shares_of_all_attempts() {
         // 2,000 requests were due.
         let refused = |count| {

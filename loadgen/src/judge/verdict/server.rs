@@ -179,7 +179,9 @@ mod tests {
         assert_eq!(codes(stages([500.0, 1_956.0, 500.0])), ["overloaded_stages"]);
         let mut report = crate::result::tests::example();
         stages([500.0, 1_000.0, 1_500.0])(&mut report);
-        let message = overloaded_stages(&report).unwrap().message;
+        let finding = overloaded_stages(&report).unwrap();
+        assert_eq!((finding.status, finding.value, finding.bound), (Status::Suspect, 0.5, 0.98));
+        let message = finding.message;
         assert!(
             message.contains("in stage 2 (2000/0.75s): 1,000/s of 2,000/s offered; it caught up"),
             "{message}"

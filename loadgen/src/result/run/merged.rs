@@ -100,6 +100,8 @@ mod tests {
             let merged = Merged { generators, expected, missing, ..Merged::default() };
             assert_eq!(merged.missing_parts().as_deref(), text);
             assert_eq!(merged.is_partial(), text.is_some());
+            let present = text.and(expected).map(|expected| format!("{generators} of {expected} parts"));
+            assert_eq!(merged.present_parts(), present);
         }
     }
 }

@@ -256,6 +256,35 @@ mod tests {
     };
 
     #[test]
+    fn the_rate_changes_evenly_within_a_stage_and_stays_after_the_last_one() {
+        let mut plan = crate::result::tests::example().plan;
+        assert_eq!(plan.rate_at(5.0), Some(1_000.0));
+        let stage = |from_per_s, to_per_s, duration_s| StagePlan {
+            stage: String::new(),
+            from_per_s,
+            to_per_s,
+            duration_s,
+        };
+        plan.stages = vec![stage(4.0, 4.0, 2.0), stage(10.0, 30.0, 4.0), stage(5.0, 1.0, 2.0)];
+        assert!(plan.has_changing_rate());
+        for (t_s, per_s) in [
+            (-1.0, 4.0),
+            (1.0, 4.0),
+            (2.0, 10.0),
+            (3.0, 15.0),
+            (5.0, 25.0),
+            (6.0, 5.0),
+            (7.0, 3.0),
+            (8.0, 1.0),
+            (9.0, 1.0),
+        ] {
+            assert_eq!(plan.rate_at(t_s), Some(per_s), "{t_s}");
+        }
+        plan.stages.truncate(1);
+        assert!(!plan.has_changing_rate());
+    }
+
+    #[test]
     fn the_plans_of_the_parts_add_up_to_the_plan_of_the_whole() {
         let closed = Request {
             connections: 37,
