@@ -28,11 +28,9 @@ use crate::{
     subject::cpus,
 };
 
-/// An interval is shown, judged by `--abort-on`, and stored at most this long after its end, plus the time for it. This also bounds
-/// the memory of recordings that wait.
+/// An interval is shown and stored at most this long after its end, plus the time for it. An interval takes at least 50 ms, so this also
+/// bounds the memory: at most some 20 recordings of each load thread wait.
 const DELAY_MAX: Duration = Duration::from_secs(1);
-/// The same in intervals, for short ones: this many recordings of each load thread may wait.
-const INTERVALS_WAITING_MAX: u64 = 64;
 
 /// What is needed to gather the notices of the load threads.
 pub(super) struct Gathering<'a> {
@@ -90,7 +88,7 @@ impl Gathered {
 fn is_late(gathered: u64, now_ns: u64, window: Window, interval_ns: u64) -> bool {
     let end_of = |intervals: u64| window.start_ns.saturating_add(interval_ns.saturating_mul(intervals));
     let are_all_gathered = end_of(gathered) >= window.end_ns;
-    let delay_ns = nanoseconds(DELAY_MAX).min(interval_ns.saturating_mul(INTERVALS_WAITING_MAX));
+    let delay_ns = nanoseconds(DELAY_MAX);
     !are_all_gathered && now_ns > end_of(gathered + 1).min(window.end_ns).saturating_add(delay_ns)
 }
 
@@ -107,9 +105,6 @@ impl<'a> Gathering<'a> {
     where
         'a: 'scope,
     {
-        if share == Share::InTurn {
-            self.tally.gathered_in_turn_from(self.clock.now_ns());
-        }
         let (sender, returned) = mpsc::channel();
         thread::Builder::new().name("gather".to_owned()).spawn_scoped(scope, move || {
             // Where the kernel does not allow it, this thread has its share of the CPU as any other.
@@ -217,14 +212,6 @@ mod tests {
         assert!(is_late(9, WINDOW.end_ns + SECOND_NS + 1));
         // Then the threads only await replies.
         assert!(!is_late(10, WINDOW.end_ns + 60 * SECOND_NS));
-    }
-
-    #[test]
-    fn few_recordings_of_short_intervals_may_wait() {
-        let interval_ns = 10_000_000;
-        let is_late = |gathered, now_ns| is_late(gathered, now_ns, WINDOW, interval_ns);
-        assert!(!is_late(0, SECOND_NS + 65 * interval_ns));
-        assert!(is_late(0, SECOND_NS + 65 * interval_ns + 1));
     }
 
     #[test]

@@ -241,7 +241,9 @@ impl LoadThreads {
             cpus,
         };
         thread::scope(|scope| -> io::Result<()> {
-            let mut returned = gathering.spawn(scope, Share::OfIdleTime)?;
+            // A condition has to end the load in time.
+            let share = if plan.measuring.abort_on.is_empty() { Share::OfIdleTime } else { Share::InTurn };
+            let mut returned = gathering.spawn(scope, share)?;
             loop {
                 let window = control.stop_ns().map_or(window, |stop_ns| window.ending_by(stop_ns));
                 let now_ns = clock.now_ns();
@@ -255,6 +257,7 @@ impl LoadThreads {
                     // It ends without a word only by a panic, which the end of the scope passes on.
                     Ok(Returned::LoadIsOver) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                     Ok(Returned::HandedOver(gathering)) => {
+                        gathering.tally.gathered_in_turn_from(clock.now_ns());
                         returned = gathering.spawn(scope, Share::InTurn)?;
                     }
                     Err(RecvTimeoutError::Timeout) => {}

@@ -52,7 +52,12 @@ fn first_ended() -> Ended {
         tail: Box::default(),
         clients: vec![served(20, 20, true, 5), served(0, 0, true, 7)],
         longest_stall: Stall { from_ns: 1_100 * MS, to_ns: 1_400 * MS },
-        usage: ThreadProbe { cpu_ns: 1_500 * MS, waited_ns: Some(100 * MS), preemptions: Some(10) },
+        usage: ThreadProbe {
+            cpu_ns: 1_500 * MS,
+            polled_in_vain_ns: 0,
+            waited_ns: Some(100 * MS),
+            preemptions: Some(10),
+        },
         retransmissions: 1,
         window_ended_ns: 3 * SECOND,
         ended_ns: 3_500 * MS,
@@ -82,7 +87,12 @@ fn second_ended() -> Ended {
         tail: Box::new(tail),
         clients: vec![served(12, 15, true, 3), served(0, 0, false, 0), served(0, 1, true, 1)],
         longest_stall: Stall { from_ns: 1_200 * MS, to_ns: 1_500 * MS },
-        usage: ThreadProbe { cpu_ns: 750 * MS, waited_ns: Some(375 * MS), preemptions: Some(30) },
+        usage: ThreadProbe {
+            cpu_ns: 750 * MS,
+            polled_in_vain_ns: 0,
+            waited_ns: Some(375 * MS),
+            preemptions: Some(30),
+        },
         window_ended_ns: 2_500 * MS,
         ended_ns: 3_200 * MS,
         pauses: Pauses {
