@@ -241,8 +241,9 @@ impl LoadThreads {
             cpus,
         };
         thread::scope(|scope| -> io::Result<()> {
-            // A condition has to end the load in time.
-            let share = if plan.measuring.abort_on.is_empty() { Share::OfIdleTime } else { Share::InTurn };
+            // In a closed loop no request is late, and a busy one leaves no idle time. A condition has to end the load in time.
+            let has_idle_time = plan.is_open_loop() && plan.measuring.abort_on.is_empty();
+            let share = if has_idle_time { Share::OfIdleTime } else { Share::InTurn };
             let mut returned = gathering.spawn(scope, share)?;
             loop {
                 let window = control.stop_ns().map_or(window, |stop_ns| window.ending_by(stop_ns));

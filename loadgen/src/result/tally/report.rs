@@ -305,7 +305,8 @@ impl Tally {
     }
 
     fn in_turn_note(&self) -> Option<String> {
-        let since_ns = self.in_turn_since_ns?.saturating_sub(self.window.start_ns);
+        let since_ns = self.in_turn_since_ns.filter(|since_ns| *since_ns < self.window_ended_ns)?;
+        let since_ns = since_ns.saturating_sub(self.window.start_ns);
         Some(format!(
             "from {} on, gathering the intervals took time from the load: the load's CPUs had no idle time",
             duration_ns(since_ns)

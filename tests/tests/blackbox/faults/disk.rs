@@ -56,7 +56,7 @@ fn flags_with(help: &str, values: &[&str]) -> Vec<String> {
 }
 
 /// A run long enough to fill the disk in it, also with a busy machine.
-const RUN: &str = "run -c 2 -r 200 -w 0s -d 1500ms -i 100ms";
+const RUN: &str = "run -c 2 -r 200 -w 0s -d 3s -i 100ms";
 const COMPARE: &str = "compare --modes tokio-task,event-loop --rounds 1 -c 2 -r 200 -w 0s -d 800ms";
 const SWEEP: &str = "sweep --modes event-loop --rates 100,200 -c 2 -w 0s -d 800ms";
 

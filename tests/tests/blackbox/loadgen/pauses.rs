@@ -34,7 +34,7 @@ group! {
 
 /// A pause may be measured shorter by this: a heartbeat of the load threads, and the time to stop them on a busy machine.
 const SHORTER_NS_MAX: f64 = 15e6;
-const LOADS: [&str; 2] = ["-c 50 -d 2s -w 200ms", "-c 50 -r 2000 -d 2s -w 200ms"];
+const LOADS: [&str; 2] = ["-c 50 -d 2s -w 200ms", "-c 50 -r 2000 -d 3s -w 200ms"];
 
 fn a_pause_of_the_generator_is_not_reported_as_a_stall_of_the_server() {
     for load in LOADS {
@@ -48,10 +48,10 @@ fn a_pause_of_the_generator_is_not_reported_as_a_stall_of_the_server() {
         assert!(report.number("fairness.longest_stall_ns") < 400e6, "{load}: {}", report.at("fairness"));
         assert!(report.number("fairness.longest_silence_ns") < 400e6, "{load}: {}", report.at("fairness"));
     }
-    // In an open loop, a third of the requests were due in the pause.
+    // In an open loop, a quarter of the requests were due in the pause.
     let report = paused(LOADS[1], &[Duration::from_millis(700)]);
     let share = report.number("generator.pauses.requests") / report.number("requests.due");
-    assert!((0.3..0.8).contains(&share), "{share}");
+    assert!((0.2..0.8).contains(&share), "{share}");
 }
 
 fn short_pauses_are_found() {
