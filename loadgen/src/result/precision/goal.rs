@@ -1,6 +1,11 @@
 //! The precision that a run shall reach, and what to say if it did not. Pure.
 
-use common::human::{duration_ns, percent};
+use std::time::Duration;
+
+use common::{
+    human::{duration_ns, percent},
+    units::format_duration,
+};
 
 use super::{BLOCKS_MIN, Blocks, Bounds};
 use crate::{
@@ -97,7 +102,9 @@ fn prospect(until: &Until, blocks: &Blocks, half: f64, elapsed_s: f64) -> String
         _ => format!(
             "± {} takes about {}",
             percent(until.half_width),
-            duration_ns((elapsed_s * (half / until.half_width).powi(2) * 1e9) as u64)
+            format_duration(Duration::from_secs(
+                (elapsed_s * (half / until.half_width).powi(2)).ceil() as u64
+            ))
         ),
     }
 }
