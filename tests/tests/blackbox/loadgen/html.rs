@@ -315,8 +315,8 @@ fn a_stall_is_a_gap_and_then_a_high_column() {
         (map["tiles"].as_u64().unwrap(), map["label"].as_str().unwrap().to_owned())
     };
     // Without a reply for 200 ms, and then with 200 replies that took up to two seconds: longer than any other.
-    for silent in 4..6 {
-        (intervals[silent]["completed"], intervals[silent]["hdr"]) = (json!(0), json!(""));
+    for silent in &mut intervals[4..6] {
+        (silent["completed"], silent["hdr"]) = (json!(0), json!(""));
     }
     (intervals[6]["completed"], intervals[6]["hdr"]) = (json!(200), json!(stalled()));
     kept.write(&run);
@@ -324,8 +324,8 @@ fn a_stall_is_a_gap_and_then_a_high_column() {
     assert!(words.contains("No reply and no failure between 400 ms and 600 ms"), "{words}");
     assert!(words.contains("2.00 s, is between 600 ms and 700 ms"), "{words}");
     let intervals = run["intervals"].as_array_mut().unwrap();
-    for failed in 4..6 {
-        intervals[failed]["failed"] = json!(100);
+    for failed in &mut intervals[4..6] {
+        failed["failed"] = json!(100);
     }
     kept.write(&run);
     let (of_failures, words) = tiles(&kept);
