@@ -17,7 +17,6 @@ use std::{
 
 use common::units::nanoseconds;
 
-use super::load_threads::TICK;
 use crate::{
     engine::{
         clock::Clock, control::Control, failure::FailureCounts, notice::Notice, recording::Recording,
@@ -28,6 +27,8 @@ use crate::{
     subject::cpus,
 };
 
+/// The longest time between two updates of the progress, and two checks of the server.
+pub(super) const TICK: Duration = Duration::from_millis(200);
 /// An interval waits at most this long for idle time. An interval takes at least 50 ms, so this also bounds the memory of recordings that
 /// wait.
 const DELAY_MAX: Duration = Duration::from_millis(200);

@@ -14,7 +14,7 @@ use anyhow::Context;
 use common::{human::duration_ns, units::nanoseconds};
 use rustix::io::Errno;
 
-use super::gathering::{Gathered, Gathering, Returned, Share};
+use super::gathering::{Gathered, Gathering, Returned, Share, TICK};
 use crate::{
     engine::{
         clock::Clock,
@@ -47,8 +47,6 @@ use crate::{
 const LEAD: Duration = Duration::from_millis(2);
 /// The additional lead for each client.
 const LEAD_PER_CLIENT: Duration = Duration::from_micros(1);
-/// The longest time between two updates of the progress, and two checks of the server.
-pub(super) const TICK: Duration = Duration::from_millis(200);
 /// The load threads get a start order this long before the planned start. So a late wake-up of the conductor on a busy
 /// machine does not delay the load.
 const ORDER_AHEAD: Duration = Duration::from_millis(100);
