@@ -4,6 +4,7 @@ pub(crate) mod bootstrap;
 pub(crate) mod comparison;
 pub(crate) mod conclusion;
 pub(crate) mod cost;
+pub(crate) mod counts;
 pub(crate) mod fairness;
 pub(crate) mod footnotes;
 pub(crate) mod metrics;

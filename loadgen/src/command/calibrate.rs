@@ -70,7 +70,6 @@ pub(crate) fn floor(
     plan.timing.start_at = None;
     // The floor is that of the whole load.
     plan.measuring.abort_on.clear();
-    plan.measuring.until.clear();
     // This echo answers in upper case, whatever the server does.
     plan.dialogue = plan.dialogue.with_upper_echo().context("only the load of an echo can be calibrated")?;
     let mut quiet = RunProgress::new(true, plan.measuring.interval, plan.timeouts.reply);
@@ -97,7 +96,11 @@ pub(crate) fn floor_of_closed_loop(
     );
     let pace = Pace::Constant(Rate::near(run.rate.achieved_per_s));
     let load = Load::Open { pace, arrival: Arrival::Poisson };
-    floor(&Plan { load, ..plan.clone() }, machine, interruption, progress)
+    let mut plan = Plan { load, ..plan.clone() };
+    // The run may have ended early.
+    let elapsed = Duration::from_secs_f64(run.elapsed_s);
+    plan.timing.duration = plan.timing.duration.map(|duration| duration.min(elapsed));
+    floor(&plan, machine, interruption, progress)
 }
 
 /// The share of each percentile that is the generator's and the kernel's own, from both runs.

@@ -4,7 +4,6 @@
 //! averaged. A value that cannot be added, such as the calibration of one generator, is left out, and a note says so.
 
 mod cost;
-mod counts;
 mod course;
 mod distributions;
 mod error;

@@ -168,20 +168,33 @@ impl<X: Exchange> Worker<X> {
             if self.is_over() {
                 break;
             }
-            let next_ns = self.wait_ns();
-            let wait_ns = if self.polls() { Some(0) } else { next_ns };
-            let began_ns = self.bench.now_ns();
-            self.bench.wait_begins(wait_ns);
-            self.bench.poller().wait(&mut events, wait_ns);
-            self.bench.wait_ended();
-            if events.is_empty() && wait_ns == Some(0) && next_ns != Some(0) {
-                self.usage.polled_in_vain(self.bench.now_ns() - began_ns);
+            if self.polls() {
+                self.poll(&mut events);
+            } else {
+                self.wait(&mut events, self.wait_ns());
             }
             for event in &events {
                 self.on_event(*event);
             }
         }
         self.end();
+    }
+
+    #[inline]
+    fn wait(&mut self, events: &mut Vec<Event>, wait_ns: Option<u64>) {
+        self.bench.wait_begins(wait_ns);
+        self.bench.poller().wait(events, wait_ns);
+        self.bench.wait_ended();
+    }
+
+    /// Looks for events, and counts the time if there are none. The time since the last reading of the clock was spent with work.
+    #[inline]
+    fn poll(&mut self, events: &mut Vec<Event>) {
+        let began_ns = self.bench.read_clock();
+        self.wait(events, Some(0));
+        if events.is_empty() {
+            self.usage.polled_in_vain(self.bench.now_ns() - began_ns);
+        }
     }
 
     /// Whether the thread polls instead of sleeping. It sleeps until the load begins.

@@ -1,6 +1,6 @@
 //! Metrics for Prometheus during a run: `loadgen run --metrics ADDR`.
 //!
-//! Load threads take no part in this. At the end of each interval, the conductor publishes the sums so far. A thread with
+//! Load threads take no part in this. At the end of each interval, the thread that gathers publishes the sums so far. A thread with
 //! the lowest priority serves the last published sums. Every cost that a scraper can cause has a bound.
 
 mod exposition;

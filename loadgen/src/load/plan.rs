@@ -119,7 +119,7 @@ pub(crate) struct Measuring {
     pub kernel_timestamps: bool,
     /// Whether the load threads poll without sleeping.
     pub busy_poll: bool,
-    /// Whether the same load first runs against an echo inside the generator.
+    /// Whether the same load also runs against an echo inside the generator.
     pub calibrate: bool,
     /// The objectives of the result.
     pub slo: Vec<Slo>,

@@ -32,7 +32,7 @@ const SHARES: std::ops::RangeInclusive<f64> = 0.001..=0.5;
 
 impl fmt::Display for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A float is printed without trailing zeros; the division may add some that are not.
+        // Rounded, as a float's product may have digits that nobody wrote. It is printed without trailing zeros.
         let percent = (self.half_width * 1e6).round() / 1e4;
         write!(f, "{}±{percent}%", Metric::Percentile(self.per_million))
     }
@@ -49,9 +49,8 @@ impl FromStr for Until {
             return Err(UntilError::NotPercentile(name.to_owned()));
         };
         let not_share = || UntilError::NotShare(share.to_owned());
-        // The same syntax as that of a share of errors.
-        let number = share.strip_suffix('%').ok_or_else(not_share)?;
-        let half_width = Metric::Errors.bound(&format!("{number}%")).map_err(|_| not_share())?;
+        // A share of errors has the same syntax.
+        let half_width = Metric::Errors.bound(share).map_err(|_| not_share())?;
         if !SHARES.contains(&half_width) {
             return Err(not_share());
         }

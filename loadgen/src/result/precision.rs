@@ -11,11 +11,13 @@
 
 mod goal;
 
-pub(crate) use self::goal::{Goal, outcome};
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::latency::Latency, result::summary::samples_needed};
+pub(crate) use self::goal::{Goal, outcome};
+use crate::{
+    engine::latency::Latency,
+    result::{counts::Counts, summary::samples_needed},
+};
 
 /// With fewer blocks, the interval is too uncertain itself.
 const BLOCKS_MIN: usize = 10;
@@ -74,15 +76,12 @@ pub(crate) struct Blocks {
     intervals: u64,
     /// The number of intervals of a block.
     intervals_per_block: u64,
-    /// The number of blocks that have been completed, whether or not they are parts of longer ones now.
-    completed: u64,
 }
 
-/// The response times of a block.
+/// The requests of a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Block {
-    /// Each different time with its count, in order.
-    times: Vec<(u64, u64)>,
+    times: Counts,
     /// Requests without a reply, which are slower than all others.
     unanswered: u64,
 }
@@ -95,7 +94,6 @@ impl Default for Blocks {
             unanswered: 0,
             intervals: 0,
             intervals_per_block: 1,
-            completed: 0,
         }
     }
 }
@@ -107,11 +105,10 @@ impl Blocks {
         self.unanswered += unanswered;
         self.intervals += 1;
         if self.intervals >= self.intervals_per_block {
-            let block = Block::of(self.times.histogram(), self.unanswered);
+            let times = Counts::of_latency(&self.times);
+            self.closed.push(Block { times, unanswered: self.unanswered });
             self.times.clear();
             (self.unanswered, self.intervals) = (0, 0);
-            self.closed.push(block);
-            self.completed += 1;
             if self.closed.len() == BLOCKS_MAX {
                 self.closed = self.closed.chunks(2).map(Block::sum).collect();
                 self.intervals_per_block *= 2;
@@ -134,9 +131,9 @@ impl Blocks {
         self.closed.len()
     }
 
-    /// A number that grows with each complete block.
-    fn completed(&self) -> u64 {
-        self.completed
+    /// The number of intervals in the blocks. It grows with each complete block.
+    fn complete_intervals(&self) -> u64 {
+        self.closed.len() as u64 * self.intervals_per_block
     }
 
     /// The confidence intervals of all percentiles. None with too few blocks.
@@ -156,45 +153,28 @@ impl Blocks {
 }
 
 impl Block {
-    fn of(times: &Histogram<u64>, unanswered: u64) -> Self {
-        let times = times.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
-        Self { times: times.collect(), unanswered }
-    }
-
     /// All requests of several blocks.
     fn sum(blocks: &[Self]) -> Self {
-        let mut times: Vec<_> = blocks.iter().flat_map(|block| block.times.iter().copied()).collect();
-        times.sort_unstable();
-        times.dedup_by(|next, known| {
-            let is_same = next.0 == known.0;
-            known.1 += if is_same { next.1 } else { 0 };
-            is_same
-        });
-        Self { times, unanswered: blocks.iter().map(|block| block.unanswered).sum() }
-    }
-
-    fn answered(&self) -> u64 {
-        self.times.iter().map(|(_, count)| count).sum()
+        let mut sum = Self::default();
+        for block in blocks {
+            sum.times.append(&block.times);
+            sum.unanswered += block.unanswered;
+        }
+        sum
     }
 
     fn requests(&self) -> u64 {
-        self.answered() + self.unanswered
+        self.times.samples() + self.unanswered
     }
 
     /// The number of requests that took longer than this time.
     fn slower_than(&self, time_ns: u64) -> u64 {
-        let at = self.times.partition_point(|(time, _)| *time <= time_ns);
-        self.times[at..].iter().map(|(_, count)| count).sum::<u64>() + self.unanswered
+        self.times.above(time_ns) + self.unanswered
     }
 
     /// The time of this rank, from 1. None if the rank belongs to a request without a reply, or to none.
     fn of_rank(&self, rank: u64) -> Option<u64> {
-        let mut seen = 0;
-        let found = self.times.iter().find(|(_, count)| {
-            seen += count;
-            seen >= rank.max(1)
-        });
-        found.map(|(time, _)| *time)
+        self.times.of_rank(rank)
     }
 }
 

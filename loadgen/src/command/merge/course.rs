@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, mem, time::Duration};
 
 use common::units::format_duration;
 
-use super::{MergeError, Part, counts::Counts, distributions::add};
+use super::{MergeError, Part, distributions::add};
 use crate::result::{
     Interval, Report,
+    counts::Counts,
     summary::{self, Unanswered},
 };
 

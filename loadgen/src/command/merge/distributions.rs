@@ -2,12 +2,10 @@
 
 use std::mem;
 
-use super::{
-    MergeError,
-    counts::{AddError, Counts},
-};
+use super::MergeError;
 use crate::result::{
     Latencies, Latency, Report,
+    counts::{AddError, Counts},
     summary::{self, Unanswered},
 };
 

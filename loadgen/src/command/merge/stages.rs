@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{MergeError, Part, counts::Counts, distributions::Distributions};
+use super::{MergeError, Part, distributions::Distributions};
 use crate::result::{
     Kind, Outcomes, Stage,
+    counts::Counts,
     summary::{self, Unanswered},
 };
 

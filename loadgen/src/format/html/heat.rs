@@ -163,7 +163,10 @@ fn joined<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<Span> {
 
 /// What a column and a band are, and which requests are in no column.
 fn remark(report: &Report, y: &Axis, merged: usize) -> String {
-    let interval = seconds(report.plan.interval_s);
+    // Neighbours may have been joined, to bound the memory of a long run.
+    let is_longer = |(from_s, to_s): &Span| to_s - from_s > 1.5 * report.plan.interval_s;
+    let or_more = if curve::spans(report).iter().any(is_longer) { " or more" } else { "" };
+    let interval = format!("{}{or_more}", seconds(report.plan.interval_s));
     let columns = match merged {
         1 => format!("Each column is an interval of {interval}"),
         several => format!(

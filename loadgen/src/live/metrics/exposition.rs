@@ -25,7 +25,7 @@ const PREFIX: &str = "loadgen";
 #[derive(Debug)]
 pub(super) struct Exposition {
     facts: Facts,
-    /// The conductor and the thread of the endpoint hold the lock only to copy. Load threads never take it.
+    /// The thread that gathers and that of the endpoint hold the lock only to copy. Load threads never take it.
     snapshot: Mutex<Snapshot>,
 }
 

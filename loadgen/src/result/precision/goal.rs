@@ -23,7 +23,7 @@ const FALL_MAX: f64 = 0.9;
 #[derive(Debug)]
 pub(crate) struct Goal {
     until: Vec<Until>,
-    /// The number of blocks that had been complete at the last check.
+    /// The number of intervals in complete blocks at the last check.
     checked: u64,
     /// How often in a row the precision has held.
     held: u32,
@@ -37,11 +37,12 @@ impl Goal {
 
     /// Whether the goal is reached. To be called after each interval.
     pub(crate) fn is_reached(&mut self, blocks: &Blocks) -> bool {
-        if self.until.is_empty() || blocks.completed() == self.checked {
+        if self.until.is_empty() || blocks.complete_intervals() == self.checked {
             return false;
         }
-        self.checked = blocks.completed();
-        let holds = self.until.iter().all(|until| is_precise(until, blocks));
+        self.checked = blocks.complete_intervals();
+        let holds =
+            self.until.iter().all(|until| is_precise(until, half_width(blocks.bounds(until.per_million))));
         self.held = if holds { self.held + 1 } else { 0 };
         self.held >= IN_A_ROW
     }
@@ -51,15 +52,15 @@ fn half_width(bounds: Option<Bounds>) -> Option<f64> {
     bounds.and_then(|bounds| bounds.half_width())
 }
 
-fn is_precise(until: &Until, blocks: &Blocks) -> bool {
-    half_width(blocks.bounds(until.per_million)).is_some_and(|half| half <= until.half_width)
+fn is_precise(until: &Until, half_width: Option<f64>) -> bool {
+    half_width.is_some_and(|half| half <= until.half_width)
 }
 
 /// How precisely the percentile is known after `elapsed_s`.
 pub(crate) fn outcome(until: &Until, blocks: &Blocks, elapsed_s: f64) -> SloOutcome {
     let bounds = blocks.bounds(until.per_million);
     let half = half_width(bounds);
-    let met = is_precise(until, blocks);
+    let met = is_precise(until, half);
     let (metric, time) =
         (Metric::Percentile(until.per_million), |time_s: f64| duration_ns((time_s * 1e9) as u64));
     let message = match (bounds, half) {

@@ -31,21 +31,24 @@ def late_sends(options):
     def measure(subject):
         folder, interval = subject
         load = ["--connections", options.connections, "--rate", options.rate, "--arrival", "poisson"]
-        report, cpu_s = run(SimpleNamespace(bin=folder), options.seconds, None, ["--mode", MODE], *load, *interval)
+        report, _ = run(SimpleNamespace(bin=folder), options.seconds, None, ["--mode", MODE], *load, *interval)
         lag, response = report["latency_ns"]["schedule_lag"], report["latency_ns"]["response"]
         figures = {name: lag[name] and lag[name] / 1e3 for name in PERCENTILES}
         tail = response["p99_9"] and response["p99_9"] / 1e3
-        return {**figures, "response": tail, "rate_per_s": report["rate"]["achieved_per_s"], "verdict": report["verdict"]["status"]}
+        waited = report["generator"]["cpu_wait_share_max"]
+        return {**figures, "response": tail, "waited": waited and waited * 100, "rate_per_s": report["rate"]["achieved_per_s"], "verdict": report["verdict"]["status"]}
 
     samples = in_turn(subjects, measure, options.rounds)
     rows = []
     for name in subjects:
-        of = {figure: spread(samples[name], figure) for figure in ["rate_per_s", *PERCENTILES, "response"]}
+        of = {figure: spread(samples[name], figure) for figure in ["rate_per_s", *PERCENTILES, "response", "waited"]}
         shown = {figure: number(each and each.median, 0 if figure == "rate_per_s" else 1) for figure, each in of.items()}
         ratios = [paired(samples[name], samples.get(ONE_INTERVAL, []), figure) for figure in ("p99_9", "response")]
         row = [Code(name), shown["rate_per_s"], *(shown[figure] for figure in PERCENTILES[:4]), number(ratios[0], 2), shown["max"]]
-        rows.append([*row, shown["response"], number(ratios[1], 2), "; ".join(failures(samples[name]))])
-    headers = ["load", "per s", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "ratio", "max µs", "response p99.9 µs", "ratio", "remarks"]
+        row += [shown["response"], number(ratios[1], 2), number(of["waited"] and of["waited"].median, 2)]
+        rows.append([*row, "; ".join(failures(samples[name]))])
+    headers = ["load", "per s", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "ratio", "max µs", "response p99.9 µs", "ratio"]
+    headers += ["wait for a CPU %", "remarks"]
     conditions = f"{options.connections:,} clients, open loop of {options.rate:,}/s (poisson), {MODE} that loadgen starts"
     conditions += f"; medians of {rounds_of(options)}; a ratio is the median over the rounds, to the same build with one interval"
     conditions += f" of {options.seconds} s"

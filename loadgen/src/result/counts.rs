@@ -1,5 +1,5 @@
-//! A histogram in little memory. A sum has a histogram for each interval, and loadgen's histograms take a quarter of a mebibyte
-//! each, although most of their buckets are empty.
+//! A histogram in little memory. A merged result has a histogram for each interval, and a run has some tens for the precision of its
+//! percentiles. loadgen's histograms take a quarter of a mebibyte each, although most of their buckets are empty.
 
 use hdrhistogram::Histogram;
 
@@ -14,11 +14,11 @@ const HALF_BITS: u32 = 10;
 /// The samples of histograms: the buckets that are not empty, in order, as the distance from the bucket before and the count.
 /// Both are LEB128 numbers, so most buckets take two or three bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts(Box<[u8]>);
+pub(crate) struct Counts(Box<[u8]>);
 
 /// Why the text of a histogram cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddError {
+pub(crate) enum AddError {
     /// It is empty.
     Missing,
     /// It is no histogram of loadgen.
@@ -27,7 +27,7 @@ pub(super) enum AddError {
 
 impl Counts {
     /// Adds the samples of a serialised histogram.
-    pub(super) fn add(&mut self, hdr: &str) -> Result<(), AddError> {
+    pub(crate) fn add(&mut self, hdr: &str) -> Result<(), AddError> {
         if hdr.is_empty() {
             return Err(AddError::Missing);
         }
@@ -49,18 +49,47 @@ impl Counts {
         Ok(())
     }
 
+    /// The samples of one of loadgen's histograms.
+    pub(crate) fn of_latency(samples: &Latency) -> Self {
+        match samples.histogram().is_empty() {
+            true => Self::default(),
+            false => Self::of(recorded(samples.histogram())),
+        }
+    }
+
     /// Adds all samples of another sum.
-    pub(super) fn append(&mut self, other: &Self) {
+    pub(crate) fn append(&mut self, other: &Self) {
         *self = Self::of(sums(self.buckets(), other.buckets()));
     }
 
     /// The samples in one of loadgen's histograms.
-    pub(super) fn histogram(&self) -> Histogram<u64> {
+    pub(crate) fn histogram(&self) -> Histogram<u64> {
         let mut histogram = Latency::default().histogram().clone();
         for (bucket, count) in self.buckets() {
             histogram.saturating_record_n(first_value(bucket), count);
         }
         histogram
+    }
+
+    /// The number of samples.
+    pub(crate) fn samples(&self) -> u64 {
+        self.buckets().fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// The number of samples above the bucket of this value.
+    pub(crate) fn above(&self, value: u64) -> u64 {
+        let above = self.buckets().filter(|(other, _)| *other > bucket(value));
+        above.fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// The last value of the bucket with the sample of this rank, from 1, as a histogram gives it. None if there are fewer samples.
+    pub(crate) fn of_rank(&self, rank: u64) -> Option<u64> {
+        let mut seen: u64 = 0;
+        let mut reached = self.buckets().filter(|(_, count)| {
+            seen = seen.saturating_add(*count);
+            seen >= rank
+        });
+        reached.next().map(|(bucket, _)| (first_value(bucket + 1) - 1).min(LATENCY_NS_MAX))
     }
 
     fn of(buckets: impl Iterator<Item = (u64, u64)>) -> Self {
@@ -190,6 +219,22 @@ mod tests {
         longer.record(LATENCY_NS_MAX * 2).unwrap();
         assert_eq!(counts.add(&summary::serialise(&longer)), Err(AddError::Unusable));
         assert_eq!(counts, super::tests::counts(&[5]));
+    }
+
+    #[test]
+    fn ranks_and_counts_are_those_of_the_histogram() {
+        let samples = Latency::from_iter((0..5_000_u64).map(|number| number * number * 1_000));
+        let (histogram, counts) = (samples.histogram(), Counts::of_latency(&samples));
+        assert_eq!(counts.samples(), 5_000);
+        assert_eq!(&counts.histogram(), histogram);
+        for rank in [1, 2, 2_500, 4_999, 5_000] {
+            let value = counts.of_rank(rank).unwrap();
+            assert_eq!(value, histogram.value_at_quantile(rank as f64 / 5_000.0), "{rank}");
+            assert_eq!(counts.above(value), 5_000 - histogram.count_between(0, value), "{rank}");
+        }
+        assert_eq!(counts.of_rank(5_001), None);
+        assert_eq!(Counts::of_latency(&Latency::default()), Counts::default());
+        assert_eq!(Counts::of_latency(&Latency::from_iter([u64::MAX])).of_rank(1), Some(LATENCY_NS_MAX));
     }
 
     proptest! {
