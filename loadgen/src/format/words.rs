@@ -12,6 +12,7 @@ use crate::{
     protocol::{Protocol, echo::Echo, expect::Expect},
     result::{
         Aborted, Environment, FailedTail, PartShare, PlanSummary, Recovery, Report, Server, Status, Tls,
+        precision::{KnownPercentile, Precision},
     },
 };
 
@@ -39,6 +40,21 @@ pub(crate) fn short_or_failed(
 pub(crate) fn without_space(time: &str) -> String {
     // A cell may be wrapped at the space before the bracket.
     time.replace(' ', "").replace('(', " (")
+}
+
+/// The confidence intervals of the response time's percentiles.
+pub(crate) fn precision(precision: &Precision) -> String {
+    let interval = |known: &KnownPercentile| {
+        let (name, low) = (known.name.replace('_', "."), duration_ns(known.low));
+        match known.high {
+            Some(high) => format!("{name} {low} to {}", duration_ns(high)),
+            None => format!("{name} {low} or more"),
+        }
+    };
+    let intervals: Vec<_> = precision.percentiles.iter().map(interval).collect();
+    let (confidence, blocks) = (precision.confidence * 100.0, plural(precision.blocks as u64, "block"));
+    let length = duration_ns((precision.block_s * 1e9) as u64);
+    format!("{confidence:.0}% intervals: {} ({blocks} of {length})", intervals.join(", "))
 }
 
 /// The machine of the generator.

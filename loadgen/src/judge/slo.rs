@@ -155,5 +155,15 @@ mod tests {
             let outcome = &judge(&[slo(text)], &report)[0];
             assert_eq!((outcome.met, outcome.actual), (false, None), "{text}");
         }
+        assert_eq!(judge(&[slo("mean<1h")], &report)[0].message, "mean<1h: no reply");
+    }
+
+    #[test]
+    fn a_short_window_has_no_rate() {
+        let mut report = example();
+        report.elapsed_s = 1e-4;
+        let outcome = &judge(&[slo("rate>1")], &report)[0];
+        assert_eq!((outcome.met, outcome.actual), (false, None));
+        assert_eq!(outcome.message, "rate>1: the window is too short for a rate");
     }
 }

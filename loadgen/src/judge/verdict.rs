@@ -161,6 +161,27 @@ mod tests {
     }
 
     #[test]
+    fn some_rules_and_every_invalid_result_bar_a_comparison() {
+        let reason = |code: &str, status| Reason {
+            code: code.to_owned(),
+            status,
+            message: String::new(),
+            value: 0.0,
+            bound: 0.0,
+            advice: String::new(),
+        };
+        for (code, status, bars) in [
+            ("unfair", Status::Suspect, true),
+            ("late", Status::Suspect, false),
+            ("late", Status::Invalid, true),
+            // Of a newer version.
+            ("unknown", Status::Suspect, false),
+        ] {
+            assert_eq!(bars_comparison(&reason(code, status)), bars, "{code}, {status:?}");
+        }
+    }
+
+    #[test]
     fn each_rule_has_its_own_code() {
         let mut codes: Vec<_> = RULES.iter().map(|rule| rule.code).collect();
         codes.sort_unstable();

@@ -131,7 +131,13 @@ mod tests {
             "20,000 connections need about 20042 open files, and the hard limit is 20000: raise it (ulimit -n, \
              LimitNOFILE=), or use -c 19900"
         );
-        assert!(check_open_files(19_900, 1, 20_000).is_ok());
+        // Each load thread needs two.
+        assert_eq!(check_open_files(944, 8, 1_000), Ok(()));
+        let of_threads = check_open_files(945, 8, 1_000).unwrap_err().to_string();
+        assert!(
+            of_threads.contains("about 1001 open files") && of_threads.ends_with("-c 944"),
+            "{of_threads}"
+        );
         // No number of connections is possible, so there is no such advice.
         let none = check_open_files(1, 1, 10).unwrap_err().to_string();
         assert!(none.ends_with("(ulimit -n, LimitNOFILE=)"), "{none}");
@@ -158,6 +164,8 @@ mod tests {
             text(1)
         );
         assert!(text(2).contains("for each of 2 source addresses"), "{}", text(2));
+        let to_three = sources_needed(400_000, 3, 28_232, 2).unwrap_err().to_string();
+        assert!(to_three.ends_with("or use -c 152448"), "{to_three}");
         assert!(
             text(2).contains("more addresses with --source") && text(2).ends_with("or use -c 50816"),
             "{}",
@@ -171,5 +179,7 @@ mod tests {
         for text in ["", "1", "a b", "2 1"] {
             assert_eq!(parse_port_range(text), None);
         }
+        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        assert_eq!(Some(local_ports()), parse_port_range(&text));
     }
 }

@@ -12,6 +12,9 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// The units of time of a rate, in nanoseconds.
 const UNITS: &[(&str, u64)] = &[("s", NS_PER_S), ("min", 60 * NS_PER_S), ("h", 3600 * NS_PER_S)];
 
+/// The most decimals of a printed rate.
+const DECIMALS_MAX: u32 = 18;
+
 /// Requests per period of time, in lowest terms and more than zero.
 ///
 /// The text form is requests per second, or has a unit: `20k`, `0.5`, `30/min`, `100/h`.
@@ -143,7 +146,7 @@ impl FromStr for Rate {
     }
 }
 
-/// In the first unit that makes the number whole. The text can be parsed again, except for commas between thousands.
+/// In the first unit that makes the number whole, or else a decimal. The text can be parsed again, except for commas between thousands.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, unit_ns) in UNITS {
@@ -155,10 +158,29 @@ impl fmt::Display for Rate {
                 return write!(f, "{}/{name}", count(whole));
             }
         }
-        match self.per_s() {
-            per_s if per_s < 1.0 / 60.0 => write!(f, "{}/h", per_s * 3600.0),
-            per_s => write!(f, "{per_s}/s"),
+        let mut units = [UNITS[0], UNITS[1], UNITS[2]];
+        if self.per_s() < 1.0 / 60.0 {
+            units.reverse();
         }
+        let decimal = units.iter().find_map(|(name, unit_ns)| Some((self.decimal(*unit_ns)?, name)));
+        match decimal {
+            Some((number, unit)) => write!(f, "{number}/{unit}"),
+            // A share of a rate may have no end.
+            None => write!(f, "{}/s", self.per_s()),
+        }
+    }
+}
+
+impl Rate {
+    /// The requests in such a unit of time. None if the number has too many decimals.
+    fn decimal(self, unit_ns: u64) -> Option<String> {
+        let (requests, period_ns) = (u128::from(self.requests) * u128::from(unit_ns), self.period_ns.into());
+        (1..=DECIMALS_MAX).find_map(|decimals| {
+            let power = 10_u128.pow(decimals);
+            let digits =
+                requests.checked_mul(power).filter(|digits| digits.is_multiple_of(period_ns))? / period_ns;
+            Some(format!("{}.{:0width$}", digits / power, digits % power, width = decimals as usize))
+        })
     }
 }
 
@@ -212,6 +234,10 @@ mod tests {
             ("0.5/h", 1, 7200 * NS_PER_S, "0.5/h"),
             ("0.333333333", 333_333_333, 1_000_000_000 * NS_PER_S, "0.333333333/s"),
             ("1000m", 1, 1, "1,000,000,000/s"),
+            // A float would have one digit too many.
+            ("0.00036594", 18_297, 50_000_000 * NS_PER_S, "1.317384/h"),
+            ("1234.5/h", 823, 2_400 * NS_PER_S, "20.575/min"),
+            ("1234.5", 2_469, 2 * NS_PER_S, "74,070/min"),
         ] {
             assert_eq!((rate(text), rate(text).to_string().as_str()), (Rate { requests, period_ns }, shown));
         }

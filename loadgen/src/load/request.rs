@@ -565,6 +565,9 @@ pub(crate) mod tests {
             Request { connecting: Connecting { sources, ..Connecting::default() }, ..request() }
         };
         let unix: Address = "unix:/x".parse().unwrap();
+        let own = || Against::OwnServer(OwnServerPlan { mode: "event-loop", work: None, threads: None });
+        let foreign_dialogue = || DialogueRequest { protocol: "resp", ..request().dialogue };
+        let calibrating = Measuring { calibrate: true, ..request().measuring };
         let short = Measuring { interval: ms, ..request().measuring };
         for (request, error) in [
             (Request { think: second, rate: Some(Rate::MIN), ..request() }, PlanError::ThinkInOpenLoop),
@@ -603,9 +606,51 @@ pub(crate) mod tests {
                 Request { against: Against::Targets(vec![unix.clone()]), ..from(&["::1"]) },
                 PlanError::SourceOfUnix(unix),
             ),
+            (
+                Request { against: own(), ..from(&["::1"]) },
+                PlanError::SourceFamily {
+                    source_address: "::1".parse().unwrap(),
+                    target: "a server that loadgen starts on 127.0.0.1".to_owned(),
+                },
+            ),
+            (
+                Request { against: own(), dialogue: foreign_dialogue(), ..request() },
+                PlanError::OwnServerProtocol("resp"),
+            ),
+            (
+                Request { measuring: calibrating, dialogue: foreign_dialogue(), ..request() },
+                PlanError::CalibrateProtocol("resp"),
+            ),
         ] {
             assert_eq!(request.plan(4).unwrap_err(), error);
         }
+    }
+
+    #[test]
+    fn what_is_just_possible_is_planned() {
+        let ms =
+            |ms| Measuring { interval: Duration::from_millis(ms), calibrate: true, ..request().measuring };
+        assert!(Request { measuring: ms(50), ..request() }.plan(4).is_ok());
+        assert!(Request { measuring: ms(49), ..request() }.plan(4).is_err());
+        assert!(Request { connections: 3, threads: Some(3), ..request() }.plan(4).is_ok());
+        let unix = Against::Targets(vec!["unix:/x".parse().unwrap()]);
+        assert!(Request { against: unix, ..request() }.plan(4).is_ok());
+    }
+
+    #[test]
+    fn tls_is_planned_unless_the_server_or_another_flag_excludes_it() {
+        let insecure = TlsRequest { is_insecure: true, ..TlsRequest::default() };
+        let request = || Request { tls: Some(insecure.clone()), ..request() };
+        assert!(request().plan(4).unwrap().tls.is_some());
+        let own = Against::OwnServer(OwnServerPlan { mode: "event-loop", work: None, threads: None });
+        let error = Request { against: own, ..request() }.plan(4).unwrap_err();
+        assert_eq!(error, TlsError::OwnServer { with_commands: false }.into());
+        let stamping = Measuring { kernel_timestamps: true, ..request().measuring };
+        let error = Request { measuring: stamping, ..request() }.plan(4).unwrap_err();
+        assert_eq!(error, TlsError::KernelTimestamps.into());
+        let unix = Against::Targets(vec!["unix:/x".parse().unwrap()]);
+        let error = Request { against: unix, ..request() }.plan(4).unwrap_err();
+        assert!(matches!(error, PlanError::Tls(TlsError::NoName(_))), "{error}");
     }
 
     #[test]

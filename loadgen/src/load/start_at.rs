@@ -158,6 +158,8 @@ mod tests {
             ("+1s/1m", 59_001, 120_000),
             // 1,795,521,600 is a multiple of 7 s minus 2 s.
             ("+1s/7s", 0, 2_000),
+            // The most.
+            ("+24h/1s", 0, 86_400_000),
         ] {
             let at = parse_as_of(text, base + Duration::from_millis(now_ms));
             assert_eq!(at, Ok(base + Duration::from_millis(expected_ms)), "{text} {now_ms}");
@@ -169,6 +171,7 @@ mod tests {
             ("+20s/0s", "longer than zero"),
             ("+0s/10s", "longer than zero"),
             ("+25h/10s", "24 hours"),
+            ("+24h 1ms/10s", "24 hours"),
             ("+1s/25h", "24 hours"),
             ("+20h/24h", "ahead"),
         ] {

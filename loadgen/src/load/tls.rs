@@ -161,6 +161,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::TlsSummary;
 
     fn plan(name: Option<&str>) -> TlsPlan {
         let name = name.map(str::to_owned);
@@ -197,5 +198,35 @@ mod tests {
         let alpn = vec!["h2".to_owned(), String::new()];
         let error = TlsRequest { alpn, ..request() }.plan().unwrap_err();
         assert_eq!(error, TlsError::BadAlpn(String::new()));
+        let alpn = |length| TlsRequest { alpn: vec!["x".repeat(length)], ..request() }.plan();
+        assert_eq!(alpn(256).unwrap_err(), TlsError::BadAlpn("x".repeat(256)));
+        assert!(alpn(255).is_ok());
+    }
+
+    #[test]
+    fn authorities_are_read_unless_anything_is_trusted() {
+        let with = |is_insecure| TlsRequest {
+            ca: Some("/nonexistent".into()),
+            is_insecure,
+            ..TlsRequest::default()
+        };
+        assert!(matches!(with(true).plan().unwrap().trust, Trust::Anything));
+        assert!(matches!(with(false).plan().unwrap_err(), TlsError::File { flag: "--tls-ca", .. }));
+        let plan = TlsRequest {
+            name: Some("db.example".to_owned()),
+            alpn: vec!["h2".to_owned()],
+            is_insecure: true,
+            ..TlsRequest::default()
+        };
+        let summary = TlsSummary::of(&plan.plan().unwrap());
+        let expected = TlsSummary {
+            insecure: true,
+            ca: None,
+            client_certificate: None,
+            name: Some("db.example".to_owned()),
+            alpn: vec!["h2".to_owned()],
+            resumption: false,
+        };
+        assert_eq!(summary, expected);
     }
 }

@@ -101,6 +101,14 @@ mod tests {
     }
 
     #[test]
+    fn the_same_share_of_the_resamples_is_beyond_each_end() {
+        let next = std::cell::Cell::new(0.0);
+        let (low, high) = interval(|_| next.replace(next.get() + 1.0), 1);
+        assert_eq!(low, (RESAMPLES as f64 * TAIL).floor());
+        assert_eq!(high, RESAMPLES as f64 - 1.0 - low);
+    }
+
+    #[test]
     fn the_ratio_of_equal_numbers_is_exactly_one() {
         let estimate = ratio(&pairs(1.0, &[1.0; 5]), 1).unwrap();
         assert_eq!(estimate, Estimate { ratio: 1.0, interval: Some((1.0, 1.0)) });

@@ -165,9 +165,9 @@ fn has_failed(words: &Words, subject: &Subject) -> bool {
     subject.summary.get(words.metric).is_some_and(|spread| spread.failed.is_some())
 }
 
-/// A spread with only the failed rounds.
+/// The spread of rounds whose median falls among the failed requests.
 fn failed_only(spread: &Spread) -> Spread {
-    Spread { median: None, min: None, max: None, ..*spread }
+    Spread { median: None, ..*spread }
 }
 
 fn claim(sorted: &Sorted<'_>, words: &Words, baseline: &str) -> String {

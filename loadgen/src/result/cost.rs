@@ -1,5 +1,7 @@
 //! The resources that the generator, its server and the machine have used until a moment.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
@@ -30,7 +32,7 @@ impl Cost {
         let server = server.and_then(|server| server.usage(moment));
         moment.give_way();
         Self {
-            generator_cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64,
+            generator_cpu_ns: Duration::try_from(cpu).map_or(0, |cpu| cpu.as_nanos() as u64),
             server,
             machine: MachineProbe::now(),
             quotas: CpuQuotas::now(),

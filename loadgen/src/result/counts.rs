@@ -112,6 +112,13 @@ impl Counts {
     }
 }
 
+#[cfg(test)]
+impl FromIterator<u64> for Counts {
+    fn from_iter<I: IntoIterator<Item = u64>>(times_ns: I) -> Self {
+        Self::of_latency(&times_ns.into_iter().collect())
+    }
+}
+
 fn has_our_buckets(samples: &Histogram<u64>) -> bool {
     samples.low() == LATENCY_NS_MIN && samples.sigfig() == SIGNIFICANT_DIGITS
 }
@@ -219,6 +226,17 @@ mod tests {
         longer.record(LATENCY_NS_MAX * 2).unwrap();
         assert_eq!(counts.add(&summary::serialise(&longer)), Err(AddError::Unusable));
         assert_eq!(counts, super::tests::counts(&[5]));
+        // The longest possible time is ours.
+        counts.add(&summary::serialise(Latency::from_iter([LATENCY_NS_MAX]).histogram())).unwrap();
+        assert_eq!(counts.samples(), 2);
+    }
+
+    #[test]
+    fn a_bucket_takes_two_bytes_and_is_kept_once() {
+        let mut sum = counts(&[127]);
+        assert_eq!(sum.0.len(), 2);
+        sum.append(&counts(&[127]));
+        assert_eq!(sum, counts(&[127, 127]));
     }
 
     #[test]

@@ -11,13 +11,12 @@
 
 mod goal;
 
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::goal::{Goal, outcome};
-use crate::{
-    engine::latency::Latency,
-    result::{counts::Counts, summary::samples_needed},
-};
+use crate::result::{counts::Counts, summary::samples_needed};
 
 /// With fewer blocks, the interval is too uncertain itself.
 const BLOCKS_MIN: usize = 10;
@@ -70,9 +69,8 @@ struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Blocks {
     closed: Vec<Block>,
-    /// The block that is being filled.
-    times: Latency,
-    unanswered: u64,
+    /// The block that is being filled, and the number of its intervals so far.
+    open: Block,
     intervals: u64,
     /// The number of intervals of a block.
     intervals_per_block: u64,
@@ -90,8 +88,7 @@ impl Default for Blocks {
     fn default() -> Self {
         Self {
             closed: Vec::with_capacity(BLOCKS_MAX),
-            times: Latency::default(),
-            unanswered: 0,
+            open: Block::default(),
             intervals: 0,
             intervals_per_block: 1,
         }
@@ -100,15 +97,12 @@ impl Default for Blocks {
 
 impl Blocks {
     /// Adds the next interval.
-    pub(crate) fn add(&mut self, times: &Latency, unanswered: u64) {
-        self.times.merge(times);
-        self.unanswered += unanswered;
+    pub(crate) fn add(&mut self, times: &Counts, unanswered: u64) {
+        self.open.add(times, unanswered);
         self.intervals += 1;
         if self.intervals >= self.intervals_per_block {
-            let times = Counts::of_latency(&self.times);
-            self.closed.push(Block { times, unanswered: self.unanswered });
-            self.times.clear();
-            (self.unanswered, self.intervals) = (0, 0);
+            self.closed.push(mem::take(&mut self.open));
+            self.intervals = 0;
             if self.closed.len() == BLOCKS_MAX {
                 self.closed = self.closed.chunks(2).map(Block::sum).collect();
                 self.intervals_per_block *= 2;
@@ -156,20 +150,22 @@ impl Block {
     /// All requests of several blocks.
     fn sum(blocks: &[Self]) -> Self {
         let mut sum = Self::default();
-        for block in blocks {
-            sum.times.append(&block.times);
-            sum.unanswered += block.unanswered;
-        }
+        blocks.iter().for_each(|block| sum.add(&block.times, block.unanswered));
         sum
     }
 
+    fn add(&mut self, times: &Counts, unanswered: u64) {
+        self.times.append(times);
+        self.unanswered = self.unanswered.saturating_add(unanswered);
+    }
+
     fn requests(&self) -> u64 {
-        self.times.samples() + self.unanswered
+        self.times.samples().saturating_add(self.unanswered)
     }
 
     /// The number of requests that took longer than this time.
     fn slower_than(&self, time_ns: u64) -> u64 {
-        self.times.above(time_ns) + self.unanswered
+        self.times.above(time_ns).saturating_add(self.unanswered)
     }
 
     /// The time of this rank, from 1. None if the rank belongs to a request without a reply, or to none.
@@ -196,8 +192,7 @@ fn bounds(blocks: &[Block], per_million: u64) -> Option<Bounds> {
     let standard_error = (count / (count - 1.0) * squares).sqrt() / requests as f64;
     let half = student_quantile(count - 1.0) * standard_error;
     let low = whole.of_rank(rank(share - half))?;
-    let high = if share + half < 1.0 { whole.of_rank(rank(share + half)) } else { None };
-    Some(Bounds { value, low, high })
+    Some(Bounds { value, low, high: whole.of_rank(rank(share + half)) })
 }
 
 impl Bounds {
@@ -239,6 +234,8 @@ mod tests {
             let found = student_quantile(freedom);
             assert!((found / quantile - 1.0).abs() < 2e-4, "{freedom}: {found}");
         }
+        // Here each term counts: computed apart from this formula.
+        assert!((student_quantile(1.0) - 9.710_584).abs() < 1e-6);
     }
 
     #[test]
@@ -247,12 +244,14 @@ mod tests {
         for index in 0..1_000_u64 {
             blocks.add(&[index % 7 + 1, 2_000].into_iter().collect(), index % 2);
             assert!(blocks.count() < BLOCKS_MAX);
-            let open = blocks.times.histogram().len() + blocks.unanswered;
+            let open = blocks.open.requests();
             let closed = blocks.closed.iter().map(Block::requests).sum::<u64>();
             assert_eq!(open + closed, 2 * (index + 1) + index.div_ceil(2), "{index}");
+            assert_eq!(blocks.complete_intervals() + blocks.intervals, index + 1);
         }
         assert!(blocks.count() >= BLOCKS_MAX / 2);
         assert_eq!(blocks.intervals_per_block, 32);
+        assert_eq!(blocks.precision(0.5).unwrap().block_s, 16.0);
     }
 
     #[test]

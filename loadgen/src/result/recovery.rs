@@ -111,6 +111,11 @@ mod tests {
             (&[10, 10, 12, 50, 90, 95, 90, 10, 60, 11, 10, 21], Some(None)),
             // Twice as long as usual is no overload.
             (&[10, 10, 12, 20, 20, 15, 90, 10, 10, 10, 10, 10], None),
+            // Nor is a millisecond.
+            (&[0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0], None),
+            (&[0, 0, 0, 2, 1, 1, 1, 0, 0, 0, 0, 0], Some(Some(0))),
+            // The run has ended before the descent.
+            (&[10, 10, 12, 50, 90, 95], None),
         ] {
             let seen = recovery(&run(&peak, p99_ms));
             let after = seen.map(|seen| seen.recovered_after_ns.map(|after_ns| after_ns / 1_000_000_000));
@@ -160,5 +165,16 @@ mod tests {
         assert_eq!(after(&report), Some(2_000_000_000));
         (report.intervals[4].p99, report.intervals[4].max) = (None, None);
         assert_eq!(after(&report), None);
+        // Of a few failed requests, the p99 may be withheld, and all count with the longest time.
+        let few =
+            crate::result::FailedTail { count: 1, longer_than_ns: 1, percentiles: vec!["max".to_owned()] };
+        report.intervals[4].max = Some(90_000_000);
+        report.intervals[4].failed_tail = Some(few.clone());
+        assert_eq!(level_ns(&report.intervals[4]), Some(90e6));
+        report.intervals[4].max = None;
+        assert_eq!(level_ns(&report.intervals[4]), Some(f64::INFINITY));
+        report.intervals[4].max = Some(90_000_000);
+        report.intervals[4].failed_tail.as_mut().unwrap().percentiles.push("p99".to_owned());
+        assert_eq!(level_ns(&report.intervals[4]), Some(f64::INFINITY));
     }
 }

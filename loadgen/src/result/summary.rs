@@ -184,6 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn the_outcomes_of_a_slice_name_the_failures_that_it_has() {
+        let mut slice = Slice::default();
+        (0..4).for_each(|_| slice.completed(1_000));
+        slice.counts.replies_in_window = 4;
+        (slice.counts.failed, slice.counts.unsent, slice.counts.cut_off) = (2, 3, 5);
+        slice.failures.add(Failure::Timeout, 2);
+        slice.failures.add(Failure::Unsent, 3);
+        let seen = outcomes(&slice, 2.0);
+        assert_eq!((seen.due, seen.completed, seen.failed, seen.achieved_per_s), (14, 4, 5, 2.0));
+        let errors: Vec<_> = seen.errors.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        assert_eq!(errors, [("timeout", 2), ("unsent", 3)]);
+        assert_eq!((seen.response_ns.count, outcomes(&slice, 0.0).achieved_per_s), (14, 0.0));
+    }
+
+    #[test]
     fn the_serialised_histogram_holds_every_sample() {
         let samples = Samples::from_iter((1..=1000).map(|number| number * 1_000));
         let summary = latency(&samples);

@@ -31,6 +31,7 @@ use crate::{
     result::{
         Aborted, Interval, Tail,
         cost::Cost,
+        counts::Counts,
         precision::Blocks,
         summary::{self, Unanswered},
     },
@@ -204,7 +205,7 @@ impl Tally {
             let Some(OpenInterval { recording, end_ns, .. }) = self.open.pop_front() else { break };
             let interval = self.interval(&recording, end_ns);
             self.total.merge(&recording);
-            self.blocks.add(&recording.response, recording.counts.unanswered());
+            self.blocks.add(&Counts::of_latency(&recording.response), recording.counts.unanswered());
             self.first_open += 1;
             self.intervals.push(interval.clone());
             finished.push((interval, recording.failures));

@@ -68,6 +68,7 @@ pub(crate) fn example() -> Report {
             division: Some(Division { server: vec![0], load: vec![1] }),
             open_files_limit: 20_000,
             boot_id: None,
+            congestion_control: Some("cubic".to_owned()),
             clock: None,
         },
         started_at_unix_ms: 1_800_000_000_000,

@@ -157,4 +157,22 @@ mod tests {
         assert_eq!(listed(&shared(servers(), |_, _| false)), ["late: two", "steal: one 1/2, two"]);
         assert_eq!(listed(&shared(servers(), |name, _| name == "two")), ["steal: one 1/2"]);
     }
+
+    #[test]
+    fn the_values_are_those_of_the_first_case_that_was_worst() {
+        use Status::{Invalid, Suspect};
+        let statuses = [Suspect, Invalid, Invalid, Suspect];
+        let mut reports = statuses.map(|status| report(&[("late", status)]));
+        for (number, report) in (1..).zip(&mut reports) {
+            report.verdict.reasons[0].value = f64::from(number);
+        }
+        let rounds = of_rounds((1..).zip(&reports));
+        assert_eq!(
+            (rounds.reasons[0].reason.value, rounds.reasons[0].rounds.as_slice()),
+            (2.0, &[1, 2, 3, 4][..])
+        );
+        let servers: Vec<_> = reports.iter().map(|report| of_rounds([(1, report)].into_iter())).collect();
+        let shared = shared(["a", "b", "c", "d"].into_iter().zip(&servers), |_, _| false);
+        assert_eq!((shared.len(), shared[0].reason.value, shared[0].servers.len()), (1, 2.0, 4));
+    }
 }

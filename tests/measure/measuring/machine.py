@@ -50,7 +50,8 @@ def mitigations():
 def network():
     """A namespace that `unshare -n` made has no interface but loopback."""
     is_separate = [name for _, name in socket.if_nameindex()] == ["lo"]
-    return "a separate namespace with loopback alone" if is_separate else "a namespace with other interfaces"
+    namespace = "a separate namespace with loopback alone" if is_separate else "a namespace with other interfaces"
+    return f"{namespace}, TCP congestion control {read('/proc/sys/net/ipv4/tcp_congestion_control').strip()}"
 
 
 def build(programs):

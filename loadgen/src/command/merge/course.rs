@@ -8,6 +8,7 @@ use super::{MergeError, Part, distributions::add};
 use crate::result::{
     Interval, Report,
     counts::Counts,
+    precision::Blocks,
     summary::{self, Unanswered},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Course {
     pub(super) moved_ns_max: u64,
     /// The merged intervals, on the grid of the first window.
     pub(super) intervals: Vec<Interval>,
+    /// The same in blocks, for the precision of the percentiles.
+    pub(super) blocks: Blocks,
 }
 
 /// Aligns the windows by wall clock.
@@ -49,13 +52,16 @@ pub(super) fn course(parts: &[Part], grid: Grid) -> Result<Course, MergeError> {
     };
     let generators = |report: &Report| report.merged.as_ref().map_or(1, |merged| merged.generators);
     let moved_ns = |part: &Part| grid.moved_ns(start_us(&part.report), origin_us);
+    let moved_ns_max = parts.iter().map(moved_ns).max().unwrap_or(0);
+    let (intervals, blocks) = grid.intervals(origin_us);
     Ok(Course {
         generators: parts.iter().fold(0, |sum, part| sum.saturating_add(generators(&part.report))),
         window_started_at_unix_us: origin_us,
         elapsed_s,
         start_skew_ns: parts.iter().map(|part| skew_ns(&part.report)).max().unwrap_or(0),
-        moved_ns_max: parts.iter().map(moved_ns).max().unwrap_or(0),
-        intervals: grid.intervals(origin_us),
+        moved_ns_max,
+        intervals,
+        blocks,
     })
 }
 
@@ -133,8 +139,8 @@ impl Grid {
         (offset_ns - self.shift(start.phase, origin) * length_ns).unsigned_abs() as u64
     }
 
-    /// The merged intervals on the grid of the first window.
-    fn intervals(mut self, origin_us: u64) -> Vec<Interval> {
+    /// The merged intervals on the grid of the first window, and their blocks.
+    fn intervals(mut self, origin_us: u64) -> (Vec<Interval>, Blocks) {
         let (origin, length_s) = (self.start(origin_us), self.length_s());
         let mut merged: BTreeMap<u64, Cell> = BTreeMap::new();
         for ((phase, place), cell) in mem::take(&mut self.cells) {
@@ -145,12 +151,14 @@ impl Grid {
                 None => _ = merged.insert(index, cell),
             }
         }
+        let mut blocks = Blocks::default();
         // One interval at a time: a histogram takes a quarter of a mebibyte.
         let interval = |(index, cell): (u64, Cell)| {
             let Cell { achieved_per_s, response, unanswered } = cell;
+            blocks.add(&response, unanswered.count);
             summary::interval(index as f64 * length_s, achieved_per_s, &response.histogram(), unanswered)
         };
-        merged.into_iter().map(interval).collect()
+        (merged.into_iter().map(interval).collect(), blocks)
     }
 
     /// The places between a window of this phase at the place of the first window, and the first window.

@@ -229,3 +229,110 @@ fn nothing(foreign: &Foreign) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{format::json, result::tests::example};
+
+    /// A folder with a result, a file with two, a log, and files without a result.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut line = Vec::new();
+        json::write_line(&Document::Run(Box::new(example())), &mut line).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        let cut = format!("{}\n", &line[..line.len() / 2]);
+        for (name, text) in [
+            ("one", line.clone()),
+            ("two", format!("{line}{line}")),
+            ("log", format!("started\n{line}ended\n")),
+            ("half", format!("{cut}{line}")),
+            ("broken", cut),
+            ("empty", String::new()),
+            ("text", "hello\nworld\n".to_owned()),
+            ("prefixed", format!("generator-1 | {line}")),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    /// The names of the results in these files, and the notes. Paths are without the folder.
+    fn read(names: &[&str], may_lack: bool) -> Result<(Vec<String>, Vec<String>), String> {
+        let folder = folder();
+        let prefix = format!("{}/", folder.path().display());
+        let short = |text: &dyn std::fmt::Display| text.to_string().replace(&prefix, "");
+        let files: Vec<_> = names.iter().map(|name| folder.path().join(name)).collect();
+        let mut input = Input::open(&files, may_lack).unwrap();
+        let mut results: Vec<String> = Vec::new();
+        while let Some(reading) = input.next().map_err(|error| short(&error))? {
+            match reading {
+                Reading::Result { name, .. } => results.push(short(&name)),
+                Reading::Rename(name) => *results.last_mut().unwrap() = short(&name),
+            }
+        }
+        let notes = input.finish(results.len()).map_err(|error| short(&error))?;
+        Ok((results, notes.iter().map(|note| short(note)).collect()))
+    }
+
+    #[test]
+    fn a_result_has_the_name_of_its_file_and_one_of_several_its_line_too() {
+        let (results, notes) = read(&["one", "two", "log", "one"], false).unwrap();
+        assert_eq!(results, ["one", "two:1", "two:2", "log", "one"]);
+        assert_eq!(
+            notes,
+            ["2 lines of log were skipped, as they are not results; the first is line 1: started"]
+        );
+        let (_, notes) = read(&["log"], true).unwrap();
+        assert_eq!(notes.len(), 1);
+    }
+
+    #[test]
+    fn without_the_number_of_parts_each_file_has_a_result() {
+        for (name, said) in [
+            ("missing", "missing cannot be read"),
+            ("empty", "empty holds no result of loadgen: it is empty; 'loadgen run"),
+            ("text", "text holds no result of loadgen: its lines are not a result"),
+            ("text", "the first is line 1: hello"),
+            ("prefixed", "results stand behind a prefix in their lines"),
+            ("broken", "broken:1: the result cannot be used"),
+            ("half", "half:1: the result cannot be used"),
+        ] {
+            let error = read(&["one", name], false).unwrap_err();
+            assert!(error.contains(said), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn with_the_number_of_parts_a_file_without_a_result_is_a_missing_part() {
+        for (name, said) in [
+            ("missing", "missing holds no result of loadgen: there is no such file"),
+            ("empty", "empty holds no result of loadgen: it is empty"),
+            ("text", "text holds no result"),
+            ("broken", "the result at broken:1 is left out"),
+        ] {
+            let (results, notes) = read(&["one", name], true).unwrap();
+            assert_eq!(results, ["one"], "{name}");
+            assert!(notes.len() == 1 && notes[0].contains(said), "{name}: {notes:?}");
+        }
+        let (results, notes) = read(&["half"], true).unwrap();
+        assert_eq!((results, notes.len()), (vec!["half".to_owned()], 1));
+        // Another error than that of a missing file is none of a generator.
+        let error = read(&["one", "text/file"], true).unwrap_err();
+        assert!(error.contains("text/file cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn the_first_place_without_a_result_is_named_if_there_is_no_result_at_all() {
+        for (names, said) in [
+            (&["missing", "text"][..], "missing holds no result of loadgen: there is no such file"),
+            (&["text", "missing"], "text holds no result of loadgen: its lines"),
+            (&["broken", "text"], "broken holds no result of loadgen: its results are broken"),
+        ] {
+            let error = read(names, true).unwrap_err();
+            assert!(error.contains(said), "{names:?}: {error}");
+        }
+    }
+}

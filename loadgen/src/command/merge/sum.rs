@@ -101,7 +101,11 @@ impl Sum {
             schema: SCHEMA,
             verdict: Verdict { status: Status::Valid, reasons: Vec::new() },
             interrupted: any(|report| report.interrupted),
-            precision: None,
+            // The blocks of a load that changes have nothing in common.
+            precision: match parts[0].report.plan.stages.as_slice() {
+                [] => course.blocks.precision(parts[0].report.plan.interval_s),
+                _ => None,
+            },
             aborted: parts.iter().find_map(|part| part.report.aborted.clone()),
             command: None,
             plan: fit::plan(parts, merged.is_partial()),

@@ -4,16 +4,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    engine::latency,
     engine::wall_clock::ClockQuality,
+    engine::{latency, pauses::KEPT_MAX},
     load::schedule::Arrival,
     protocol::{cases::cases, exchange::Mismatch},
     result::{
-        Calibration, Fairness, Interval, Latency, Loop, MergedPart, Network, Outcomes, PartShare, Stage,
-        StagePlan, Status, fairness,
+        Calibration, Fairness, Floor, Interval, Kind, Latency, Loop, MergedPart, Network, Outcomes,
+        PartShare, Pause, Pauses, Stage, StagePlan, Status, Tail, Tls, TlsSummary, fairness,
         summary::{self, Unanswered},
         tests::example,
     },
+    subject::cpus::Division,
 };
 
 /// A result, and its name.
@@ -188,6 +189,46 @@ fn counts_and_rates_are_added_and_otherwise_the_worst_counts() {
 }
 
 #[test]
+fn handshakes_tails_and_times_on_the_wall_clock_are_those_of_all_generators() {
+    let mut parts = two();
+    for (index, Part { report, .. }) in (0..).zip(&mut parts) {
+        report.window_started_at_unix_us += 250_000 * index;
+        report.tail = Tail { length_s: 2.0 - index as f64, completed: 3 + index, failed: 5 + index };
+        report.server_gone_at_ns = Some(700_000_000 - 100_000_000 * index);
+        report.tls = Some(Tls {
+            full_handshakes: 10 + index,
+            resumed_handshakes: 20 + index,
+            version: Some("TLS 1.3".to_owned()),
+            first_failure: (index > 0).then(|| "a failure".to_owned()),
+            ..Tls::default()
+        });
+        // In common: from 0.5 s to 0.75 s after the start of the first window.
+        report.fairness.longest_stall_ns = 500_000_000;
+        report.fairness.longest_stall_at_ns = Some(250_000_000);
+    }
+    let sum = merge(&parts).unwrap();
+    assert_eq!(sum.tail, Tail { length_s: 2.0, completed: 7, failed: 11 });
+    let expected = Tls {
+        full_handshakes: 21,
+        resumed_handshakes: 41,
+        version: Some("TLS 1.3".to_owned()),
+        first_failure: Some("a failure".to_owned()),
+        ..Tls::default()
+    };
+    assert_eq!(sum.tls, Some(expected));
+    assert_eq!(sum.server_gone_at_ns, Some(850_000_000));
+    let stall = |report: &Report| (report.fairness.longest_stall_ns, report.fairness.longest_stall_at_ns);
+    assert_eq!(stall(&sum), (250_000_000, Some(500_000_000)));
+    parts[1].report.server_gone_at_ns = None;
+    parts[1].report.fairness.longest_stall_at_ns = None;
+    parts[1].report.tls = None;
+    let sum = merge(&parts).unwrap();
+    assert_eq!((sum.server_gone_at_ns, stall(&sum)), (None, (0, None)));
+    assert_eq!(sum.tls.map(|tls| tls.full_handshakes), Some(10));
+    assert_eq!(merge(&two()).unwrap().tls, None);
+}
+
+#[test]
 fn the_verdict_is_that_of_the_sum() {
     let mut parts = two();
     // The server is fair within each generator, but not between them.
@@ -232,6 +273,68 @@ fn intervals_are_aligned_by_wall_clock() {
             assert_eq!(tail.percentiles, ["max"]);
         }
     }
+}
+
+#[test]
+fn the_precision_of_a_sum_is_that_of_its_intervals() {
+    // Ten intervals in each part: in all of them, one reply of four is slow.
+    let mut parts = two();
+    for (index, Part { report, .. }) in parts.iter_mut().enumerate() {
+        let times = latency::Latency::from_iter((0..40).map(|number| 1_000 * (1 + number / 30)));
+        let interval = |second| {
+            summary::interval(
+                f64::from(second),
+                40.0,
+                times.histogram(),
+                Unanswered { count: 2, waited_ns_min: 7 },
+            )
+        };
+        report.intervals = (0..10 + index as u32).map(interval).collect();
+    }
+    let precision = merge(&parts).unwrap().precision.unwrap();
+    assert_eq!((precision.blocks, precision.block_s), (11, 1.0));
+    let p50 = &precision.percentiles[0];
+    assert_eq!((p50.name.as_str(), p50.low, p50.high), ("p50", 1_000, Some(1_000)));
+    assert_eq!(merge(&two()).unwrap().precision, None, "there are two intervals only");
+    for part in &mut parts {
+        part.report.plan.stages =
+            vec![StagePlan { stage: "5/2s".to_owned(), from_per_s: 5.0, to_per_s: 5.0, duration_s: 2.0 }];
+    }
+    assert_eq!(merge(&parts).unwrap().precision, None, "the load of stages changes");
+}
+
+#[test]
+fn intervals_of_half_a_second_keep_their_places_whenever_the_first_window_began() {
+    let mut parts = two();
+    for (Part { report, .. }, offset_us) in parts.iter_mut().zip([300_000, 900_000]) {
+        report.plan.interval_s = 0.5;
+        report.intervals[1].t_s = 0.5;
+        report.window_started_at_unix_us += offset_us;
+    }
+    let sum = merge(&parts).unwrap();
+    let of = |interval: &Interval| (interval.t_s, interval.completed);
+    assert_eq!(sum.intervals.iter().map(of).collect::<Vec<_>>(), [(0.0, 2), (0.5, 3), (1.0, 1)]);
+    assert!(is_noted(&sum, "to within 100 ms"), "{:?}", sum.notes);
+}
+
+#[test]
+fn the_longest_pauses_of_all_generators_are_kept_at_their_time() {
+    let mut parts = two();
+    for (Part { report, .. }, offset_us) in parts.iter_mut().zip([0, 500_000]) {
+        report.window_started_at_unix_us += offset_us;
+        let longest =
+            (1..=KEPT_MAX as u64).map(|number| Pause { t_s: 0.25, length_ns: 10 * number + offset_us });
+        report.generator.pauses =
+            Pauses { count: 20, total_ns_max: 7 + offset_us, requests: 3, longest: longest.collect() };
+    }
+    let pauses = merge(&parts).unwrap().generator.pauses;
+    assert_eq!((pauses.count, pauses.total_ns_max, pauses.requests), (40, 500_007, 6));
+    let longest = pauses.longest.iter().map(|pause| (pause.t_s, pause.length_ns));
+    let expected = (1..=KEPT_MAX as u64).rev().map(|number| (0.75, 10 * number + 500_000));
+    assert!(longest.eq(expected), "{:?}", pauses.longest);
+    parts[1].report.generator.pauses.longest.clear();
+    let pauses = merge(&parts).unwrap().generator.pauses;
+    assert!(pauses.longest.iter().all(|pause| pause.t_s == 0.25), "{:?}", pauses.longest);
 }
 
 #[test]
@@ -320,7 +423,7 @@ fn a_merged_result_that_does_not_name_its_runs_is_an_error() {
 #[test]
 fn plans_of_different_loads_are_an_error_that_names_the_difference() {
     type Change = fn(&mut Report);
-    let changes: [(Change, [&str; 2]); 13] = [
+    let changes: [(Change, [&str; 2]); 18] = [
         (
             |report| {
                 report.plan.r#loop = Loop::Closed;
@@ -329,6 +432,30 @@ fn plans_of_different_loads_are_an_error_that_names_the_difference() {
             ["an open loop", "a closed loop"],
         ),
         (|report| report.plan.arrival = Some(Arrival::Constant), ["Poisson arrivals", "constant arrivals"]),
+        (
+            |report| {
+                report.plan.stages = vec![StagePlan {
+                    stage: "5/2s".to_owned(),
+                    from_per_s: 5.0,
+                    to_per_s: 5.0,
+                    duration_s: 2.0,
+                }];
+            },
+            ["no --stages", "--stages 5/2s"],
+        ),
+        (
+            |report| report.plan.replay_speed = Some(2.0),
+            ["no --replay", "a --replay at 2 times the recorded speed"],
+        ),
+        (
+            |report| report.plan.messages = vec!["a".to_owned(), "b".to_owned()],
+            ["numbered messages", "--message a --message b"],
+        ),
+        (
+            |report| report.plan.tls = Some(tls_of_plan()),
+            ["no TLS", "TLS with resumption on and protocols 'h2,http/1.1', insecure"],
+        ),
+        (|report| report.plan.duration_s = Some(1.89), ["a --duration of 2s", "a --duration of 1s 890ms"]),
         (|report| report.plan.pipeline = 4, ["a pipeline of 1", "a pipeline of 4"]),
         (|report| report.plan.think_s = Some(0.001), ["a pause of 0s", "a pause of 1ms"]),
         (
@@ -363,6 +490,17 @@ fn plans_of_different_loads_are_an_error_that_names_the_difference() {
     }
 }
 
+fn tls_of_plan() -> TlsSummary {
+    TlsSummary {
+        insecure: true,
+        ca: None,
+        client_certificate: None,
+        name: None,
+        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        resumption: true,
+    }
+}
+
 #[test]
 fn permitted_differences_of_plans_are_merged() {
     let sum = sum_of(|report| {
@@ -375,6 +513,21 @@ fn permitted_differences_of_plans_are_merged() {
     assert_eq!(sum.plan.targets, ["127.0.0.1:40123", "other:1"]);
     assert_eq!((sum.plan.threads, sum.plan.duration_s), (4, Some(2.1)));
     assert_eq!((sum.plan.start_at_unix_ms, sum.plan.connect_rate_per_s), (None, None));
+    let mut started = two();
+    started[0].report.plan.start_at_unix_ms = Some(5);
+    assert_eq!(merge(&started).unwrap().plan.start_at_unix_ms, None, "the second one had no time");
+    // A twentieth is the most by which windows may differ.
+    assert_eq!(sum_of(|report| report.plan.duration_s = Some(1.91)).plan.duration_s, Some(2.0));
+    let sum = sum_of(|report| {
+        report.plan.sources = vec!["127.0.0.2".parse().unwrap()];
+        report.plan.abort_on = vec!["p99>5ms/1s".to_owned()];
+        report.plan.until = vec!["p99±2%".to_owned()];
+    });
+    assert_eq!(sum.plan.sources, ["127.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(
+        (sum.plan.abort_on, sum.plan.until),
+        (vec!["p99>5ms/1s".to_owned()], vec!["p99±2%".to_owned()])
+    );
     let mut parts = two();
     for Part { report, .. } in &mut parts {
         report.plan.requests = Some(10);
@@ -440,10 +593,12 @@ fn impossible_numbers_do_not_cause_a_panic() {
 fn a_server_is_kept_if_it_is_the_only_one_and_all_generators_loaded_it() {
     let server = || example().server;
     let sum = sum_of(|report| report.server = server());
-    let kept = sum.server.unwrap();
+    let kept = sum.server.clone().unwrap();
     // The server used 0.03 s for 80 replies to one generator and 40 to the other.
     assert_eq!(kept.cpu_ns_per_request, Some(0.03e9 / 120.0));
     assert_eq!(kept.context_switches_per_request, Some(0.5 * 40.0 / 120.0));
+    let is_left_out = |sum: &Report| is_noted(sum, "the costs of the server");
+    assert!(!is_left_out(&sum) && !is_left_out(&merge(&two()).unwrap()));
     let elsewhere = sum_of(|report| {
         report.server = server();
         report.plan.targets = vec!["127.0.0.1:5".to_owned()];
@@ -488,6 +643,31 @@ fn a_value_that_cannot_be_added_is_left_out_with_a_note() {
 }
 
 #[test]
+fn generators_of_one_machine_keep_what_they_have_in_common() {
+    let clock = |max_error_ns| Some(ClockQuality { synchronised: true, max_error_ns: Some(max_error_ns) });
+    let division = |server| Some(Division { server: vec![server], load: vec![1 - server] });
+    let environment = |first: [Option<&str>; 2], divisions: [usize; 2]| {
+        let mut parts = two();
+        for (index, Part { report, .. }) in parts.iter_mut().enumerate() {
+            let environment = &mut report.environment;
+            environment.boot_id = first[index].map(str::to_owned);
+            environment.clock = clock(index as u64);
+            environment.division = division(divisions[index]);
+            environment.open_files_limit = 900 - index as u64;
+        }
+        let sum = merge(&parts).unwrap();
+        // What differs is no property of the machine.
+        assert!(!is_noted(&sum, "another machine"), "{:?}", sum.notes);
+        assert_eq!(sum.environment.open_files_limit, 899);
+        (sum.environment.boot_id, sum.environment.clock, sum.environment.division)
+    };
+    let boot = Some("boot".to_owned());
+    assert_eq!(environment([Some("boot"); 2], [0, 0]), (boot.clone(), clock(0), division(0)));
+    assert_eq!(environment([Some("boot"); 2], [0, 1]), (boot, clock(0), None));
+    assert_eq!(environment([Some("boot"), Some("other")], [0, 0]), (None, None, division(0)));
+}
+
+#[test]
 fn notes_name_the_parts_that_they_belong_to() {
     let mut parts = two();
     parts[0].report.notes = vec!["one".to_owned(), "both".to_owned()];
@@ -515,6 +695,54 @@ fn dependent_or_different_generators_are_noted() {
     assert!(is_noted(&uneven, "20.000 to 200.000 requests per second"), "{:?}", uneven.notes);
     let shorter = sum_of(|report| report.elapsed_s = 1.0);
     assert!(is_noted(&shorter, "windows were from 1.00 s to 2.00 s long"), "{:?}", shorter.notes);
+    // A twentieth needs no note.
+    assert!(!is_noted(&sum_of(|report| report.elapsed_s = 1.91), "windows were"));
+    assert!(!is_noted(&sum_of(|report| report.plan.rate_per_s = Some(38.0)), "Jain"));
+}
+
+#[test]
+fn a_single_result_has_no_notes_on_several() {
+    let [mut one, _] = two();
+    one.report.plan.stages =
+        vec![StagePlan { stage: "5/2s".to_owned(), from_per_s: 5.0, to_per_s: 5.0, duration_s: 2.0 }];
+    one.report.first_mismatch =
+        Some(Mismatch { client: 1, request: 2, offset: 3, expected: "A".to_owned(), got: "B".to_owned() });
+    assert_eq!(merge(std::slice::from_ref(&one)).unwrap().notes, [""; 0]);
+    // The stages of parts are written with the rates of the whole load; without stages there is nothing to say.
+    let mut parts = shares(&[0, 1]);
+    for part in &mut parts {
+        part.report.plan.stages = one.report.plan.stages.clone();
+    }
+    assert!(!is_noted(&merge(&parts).unwrap(), "--stages"));
+    assert!(!is_noted(&merge(&two()).unwrap(), "--stages"));
+    parts[1].report.plan.part = None;
+    parts[0].report.plan.part = None;
+    assert!(is_noted(&merge(&parts).unwrap(), "the rates of --stages are those of one generator"));
+}
+
+#[test]
+fn a_stage_is_as_long_as_that_of_the_generator_that_went_on_for_longest() {
+    let mut parts = two();
+    for (Part { report, .. }, length_s) in parts.iter_mut().zip([0.5, 1.5]) {
+        report.stages = vec![Stage {
+            number: 1,
+            stage: "5/2s".to_owned(),
+            t_s: 0.0,
+            length_s,
+            offered_per_s: 5.0,
+            outcomes: Outcomes {
+                achieved_per_s: 5.0,
+                due: 0,
+                completed: 0,
+                failed: 0,
+                unsent: 0,
+                cut_off: 0,
+                errors: BTreeMap::new(),
+                response_ns: summary::latency(&latency::Latency::default()),
+            },
+        }];
+    }
+    assert_eq!(merge(&parts).unwrap().stages[0].length_s, 1.5);
 }
 
 #[test]
@@ -536,7 +764,7 @@ fn the_same_stages_are_added_and_different_ones_are_refused() {
     let with_stages = |report: &mut Report, written: &str, time_ns: u64| {
         report.plan.stages = vec![StagePlan {
             stage: written.to_owned(),
-            from_per_s: 0.0,
+            from_per_s: 500.0,
             to_per_s: 2_000.0,
             duration_s: 2.0,
         }];
@@ -563,19 +791,58 @@ fn the_same_stages_are_added_and_different_ones_are_refused() {
         }];
     };
     let mut parts = two();
-    with_stages(&mut parts[0].report, "0..2k/2s", 1_000);
-    with_stages(&mut parts[1].report, "0..2k/2s", 3_000_000);
+    with_stages(&mut parts[0].report, "500..2k/2s", 1_000);
+    with_stages(&mut parts[1].report, "500..2k/2s", 3_000_000);
     let sum = merge(&parts).unwrap();
     let Stage { stage, offered_per_s, outcomes, .. } = &sum.stages[0];
-    assert_eq!((stage.as_str(), *offered_per_s, outcomes.achieved_per_s), ("0..2k/2s", 2_000.0, 1_800.0));
+    assert_eq!((stage.as_str(), *offered_per_s, outcomes.achieved_per_s), ("500..2k/2s", 2_000.0, 1_800.0));
     assert_eq!((outcomes.due, outcomes.completed, outcomes.failed), (6, 4, 2));
     assert_eq!((outcomes.errors["timeout"], outcomes.response_ns.count), (2, 6));
     assert_eq!(outcomes.response_ns.failed_tail.as_ref().map(|tail| tail.count), Some(2));
-    assert_eq!((sum.plan.stages[0].to_per_s, sum.stages.len()), (4_000.0, 1));
+    let StagePlan { from_per_s, to_per_s, .. } = sum.plan.stages[0];
+    assert_eq!((from_per_s, to_per_s, sum.stages.len()), (1_000.0, 4_000.0, 1));
     assert!(is_noted(&sum, "the rates of --stages are those of one generator"));
-    with_stages(&mut parts[1].report, "0..2k/3s", 1_000);
+    with_stages(&mut parts[1].report, "500..2k/3s", 1_000);
     let error = merge(&parts).unwrap_err().to_string();
-    assert!(error.contains("--stages 0..2k/2s") && error.contains("--stages 0..2k/3s"), "{error}");
+    assert!(error.contains("--stages 500..2k/2s") && error.contains("--stages 500..2k/3s"), "{error}");
+}
+
+#[test]
+fn the_same_kinds_of_requests_are_added_and_others_are_refused() {
+    let kind = |name: &str, times_ns: &[u64], unsent| Kind {
+        kind: name.to_owned(),
+        outcomes: Outcomes {
+            achieved_per_s: 10.0,
+            due: times_ns.len() as u64 + 3 * unsent,
+            completed: times_ns.len() as u64,
+            failed: 2 * unsent,
+            unsent,
+            cut_off: unsent,
+            errors: BTreeMap::from([("unsent".to_owned(), unsent)]),
+            response_ns: summary::distribution(
+                latency::Latency::from_iter(times_ns.iter().copied()).histogram(),
+                Unanswered { count: 3 * unsent, waited_ns_min: 9 },
+            ),
+        },
+    };
+    // The rates of both generators are added, too.
+    let twice = |name, times_ns: &[u64], unsent| Outcomes {
+        achieved_per_s: 20.0,
+        ..kind(name, times_ns, unsent).outcomes
+    };
+    let mut parts = two();
+    parts[0].report.kinds = vec![kind("get", &[100, 200], 1), kind("set", &[700], 0)];
+    parts[1].report.kinds = vec![kind("get", &[300], 2), kind("set", &[800, 900], 0)];
+    let sum = merge(&parts).unwrap();
+    let [get, set] = sum.kinds.as_slice() else { panic!("{:?}", sum.kinds) };
+    assert_eq!((get.kind.as_str(), &get.outcomes), ("get", &twice("get", &[100, 200, 300], 3)));
+    assert_eq!((set.kind.as_str(), &set.outcomes), ("set", &twice("set", &[700, 800, 900], 0)));
+    parts[1].report.kinds.truncate(1);
+    let error = merge(&parts).unwrap_err().to_string();
+    assert!(error.contains("the kinds get, set") && error.contains("the kinds get"), "{error}");
+    parts[1].report.kinds.clear();
+    let error = merge(&parts).unwrap_err().to_string();
+    assert!(error.contains("one kind of request"), "{error}");
 }
 
 /// The share of a load of four parts.
@@ -718,11 +985,48 @@ fn little_is_kept_of_a_part() {
     let interval = large.report.intervals[0].clone();
     large.report.intervals =
         (0..2_000).map(|index| Interval { t_s: f64::from(index), ..interval.clone() }).collect();
+    large.report.calibration = Some(Calibration {
+        verdict: large.report.verdict.clone(),
+        offered_per_s: None,
+        achieved_per_s: 1.0,
+        response: large.report.latency_ns.service.clone(),
+        service: large.report.latency_ns.service.clone(),
+        floor: vec![Floor { percentile: "p50".to_owned(), response_ns: None, floor_ns: None, share: None }],
+    });
     assert!(serde_json::to_string(&large.report).unwrap().len() > 1_000_000);
     let mut sum = Sum::default();
     sum.add(large.name, large.report).unwrap();
-    let kept = serde_json::to_string(&sum.parts()[0].report).unwrap();
+    let kept = &sum.parts()[0].report;
+    assert!(kept.response_histogram.is_empty() && kept.intervals.is_empty());
+    let calibration = kept.calibration.as_ref().unwrap();
+    assert!(calibration.response.hdr.is_empty() && calibration.floor.is_empty());
+    let kept = serde_json::to_string(kept).unwrap();
     assert!(kept.len() < 6_000, "{} bytes: {kept}", kept.len());
+}
+
+#[test]
+fn requests_without_a_reply_are_slower_than_all_others_in_the_sum() {
+    let mut parts = two();
+    for (Part { report, .. }, waited_ns_min) in parts.iter_mut().zip([9_000_000, 7_000_000]) {
+        let times = summary::deserialise(&report.latency_ns.response.hdr).unwrap();
+        report.latency_ns.response = summary::distribution(&times, Unanswered { count: 2, waited_ns_min });
+    }
+    let sum = merge(&parts).unwrap();
+    let tail = sum.latency_ns.response.failed_tail.unwrap();
+    assert_eq!((tail.count, tail.longer_than_ns, sum.latency_ns.response.count), (4, 7_000_000, 7));
+    assert_eq!(sum.latency_ns.successful.count, 3);
+}
+
+#[test]
+fn results_of_one_file_are_named_by_their_lines() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for Part { report, .. } in two() {
+        crate::format::json::write_line(&Document::Run(Box::new(report)), &mut file.as_file()).unwrap();
+    }
+    let files = [file.path().to_owned()];
+    let sum = super::merge(MergeRequest { files: &files, expected: None, slo: &[] }).unwrap();
+    let names: Vec<_> = sum.merged.unwrap().parts.into_iter().map(|part| part.name).collect();
+    assert_eq!(names, [1, 2].map(|line| format!("{}:{line}", file.path().display())));
 }
 
 /// A part whose window began so much later than that of the earliest possible part, and how it was done before parts were added

@@ -106,5 +106,10 @@ mod tests {
         assert_eq!(beyond(&[250, 400, 1_000, 2_000]), Some((400, Some(Beyond::Above))));
         assert_eq!(beyond(&[1_000, 2_000]), None);
         assert_eq!(beyond(&[]), None);
+        // No level lies below one client.
+        let clients =
+            [(1, 1e6), (2, 1e7), (3, 1e8)].map(|(level, mean_ns)| point(level, Some(mean_ns), true));
+        assert_eq!(knee(&clients).map(|knee| (knee.level, knee.beyond)), Some((1, None)));
+        assert_eq!((power(5.0, 2e9), power(5.0, 0.0)), (Some(2.5), None));
     }
 }

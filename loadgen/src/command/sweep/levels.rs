@@ -137,5 +137,9 @@ mod tests {
         assert_eq!(levels("1k..").ladder(FACTOR_MIN, 1_000_000).unwrap().len(), LEVELS_MAX);
         assert!(levels("1k..1m").ladder(FACTOR_MIN, 1_000_000).unwrap_err().contains("more than 64 levels"));
         assert!(levels("1..10").ladder(2.0, 9).unwrap_err().contains("10 is too large"));
+        assert!(levels("10..").ladder(2.0, 9).unwrap_err().contains("10 is too large"));
+        assert_eq!(levels("9..").ladder(2.0, 9), Ok(vec![9]));
+        let list = |count: usize| Levels::List((1..=count as u64).collect()).ladder(2.0, 1_000);
+        assert!(list(LEVELS_MAX).is_ok() && list(LEVELS_MAX + 1).is_err());
     }
 }

@@ -282,6 +282,7 @@ pub(crate) mod tests {
         assert_eq!(with(|request| request.factor = 1.0).unwrap_err(), SweepPlanError::Factor(1.0));
         assert!(matches!(with(|request| request.factor = f64::NAN).unwrap_err(), SweepPlanError::Factor(_)));
         assert_eq!(with(|request| request.repeats = 100).unwrap_err(), SweepPlanError::TooManyRepeats(100));
+        assert!(with(|request| request.repeats = 99).is_ok());
         assert_eq!(
             message(|request| request.tolerance = 0.0),
             "--tolerance 0% is out of range: it must be from 0.1% to 100%"

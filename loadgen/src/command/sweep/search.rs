@@ -55,8 +55,8 @@ impl Votes {
 }
 
 impl Search {
-    /// Starts with the votes of the ladder: each level, and whether it held. Each level is run `repeats` times, at least
-    /// once. The search ends when the ends of the bracket differ by a share of at most `tolerance`.
+    /// Starts with the votes of the ladder: each level, and whether it held. Each level is run `repeats` times, which
+    /// is not zero. The search ends when the ends of the bracket differ by a share of at most `tolerance`.
     pub(crate) fn new(ladder: impl IntoIterator<Item = (u64, bool)>, repeats: usize, tolerance: f64) -> Self {
         let votes = |(level, held)| (level, Votes { runs: 1, held: usize::from(held), wanted: 1 });
         Self { repeats, tolerance, levels: ladder.into_iter().map(votes).collect(), given_up: false }
@@ -125,7 +125,7 @@ impl Search {
     /// The highest level at which most runs hold, and the lowest level above it at which they do not. If no level holds:
     /// the lowest level.
     fn ends(&self) -> (Option<u64>, Option<u64>) {
-        let complete = || self.levels.iter().filter(|(_, votes)| votes.runs > 0 && votes.are_complete());
+        let complete = || self.levels.iter().filter(|(_, votes)| votes.are_complete());
         let low = complete().filter(|(_, votes)| votes.hold()).map(|(level, _)| *level).next_back();
         let above = |level: u64| low.is_none_or(|low| level > low);
         let high = complete().map(|(level, _)| *level).find(|level| above(*level));
@@ -236,5 +236,20 @@ mod tests {
         assert!(!search.is_complete());
         assert_eq!(search.bracket(), Bracket { low: Some(1_000), high: Some(2_000), is_widened: false });
         assert_eq!(search.tried().len(), 3);
+        // A level that was chosen and never run is not listed.
+        let mut search = Search::new([(1_000, true), (2_000, false)], 3, 0.05);
+        search.next_level();
+        search.give_up();
+        assert_eq!(search.tried().len(), 2);
+    }
+
+    #[test]
+    fn half_of_the_runs_are_not_most_of_them() {
+        let mut search = Search::new([(1, true), (3, false)], 2, 0.05);
+        for held in [true, false] {
+            assert_eq!(search.next_level(), Some(2));
+            search.feed(2, held);
+        }
+        assert_eq!(search.ends(), (Some(1), Some(2)));
     }
 }

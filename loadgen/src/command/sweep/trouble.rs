@@ -131,6 +131,9 @@ mod tests {
         }
         report.verdict.reasons[0].status = Status::Suspect;
         assert_eq!(holds(&report), Some(false));
+        // A generator that was nearly the limit may have been the cause.
+        report.verdict.reasons[0].code = GENERATOR[0].to_owned();
+        assert_eq!(holds(&report), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::parts::{self, facts, percentile, seconds, section, table, time};
 use crate::{
     engine::failure::Failure,
-    format::words::{handshakes, own_server},
+    format::words::{self, handshakes, own_server},
     result::{Calibration, FailedTail, Fairness, Latency, Network, Report, Server},
 };
 
@@ -93,6 +93,7 @@ fn latencies(report: &Report) -> Markup {
                 " Response: all due requests; " (count(tail.count)) " of them got no reply and count as the slowest, so \
                  there is no mean. Successful: the response times of the other requests."
             }
+            @if let Some(precision) = &report.precision { " Response, " (words::precision(precision)) "." }
         }
     }
 }

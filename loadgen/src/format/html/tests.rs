@@ -10,6 +10,7 @@ use crate::{
         Calibration, Floor, Interval, Latency, Merged, MergedPart, Pause, Pauses, Report, Requests,
         SloOutcome, Tail,
         comparison::tests::example as comparison,
+        precision::{KnownPercentile, Precision},
         summary::{self, Unanswered},
         sweep::tests::example as sweep,
         tests::example as run,
@@ -56,6 +57,23 @@ fn text(document: &Document) -> String {
     let mut text = Vec::new();
     write(document, &mut text).unwrap();
     String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_confidence_intervals_stand_below_the_percentiles() {
+    let mut report = run();
+    assert!(!text(&Document::Run(Box::new(report.clone()))).contains("intervals: "));
+    let known = |name: &str, low, high| KnownPercentile { name: name.to_owned(), low, high };
+    report.precision = Some(Precision {
+        confidence: 0.95,
+        blocks: 12,
+        block_s: 0.2,
+        percentiles: vec![known("p50", 1_000_000, Some(1_200_000)), known("p99_9", 7_000_000, None)],
+    });
+    let page = text(&Document::Run(Box::new(report)));
+    let expected =
+        "Response, 95% intervals: p50 1.00 ms to 1.20 ms, p99.9 7.00 ms or more (12 blocks of 200 ms).";
+    assert!(page.contains(expected), "{page}");
 }
 
 #[test]

@@ -102,6 +102,23 @@ mod tests {
     }
 
     #[test]
+    fn fairness_needs_requests_and_time() {
+        let is_unfair = |requests: u64, elapsed_s: f64| {
+            let mut report = crate::result::tests::example();
+            report.fairness.jain = Some(0.2);
+            report.requests = crate::result::Requests { completed: requests, ..Default::default() };
+            report.latency_ns.response.p50 = Some(125_000_000);
+            report.elapsed_s = elapsed_s;
+            unfair(&report).is_some()
+        };
+        let requests = REQUESTS_PER_CLIENT_MIN * crate::result::tests::example().fairness.clients;
+        let elapsed_s = 0.125 * UNFAIR_MEDIANS_MIN;
+        assert!(is_unfair(requests, elapsed_s));
+        assert!(!is_unfair(requests - 1, elapsed_s));
+        assert!(!is_unfair(requests, elapsed_s - 0.001));
+    }
+
+    #[test]
     fn a_server_that_is_slow_to_all_clients_or_gets_few_requests_is_not_unfair() {
         assert_eq!(
             codes(|report| {

@@ -181,6 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_idle_on_the_cpus_that_it_can_use() {
+        let idle_share = |threads: Option<u64>, cpus: usize, elapsed_s: f64| {
+            let mut report = crate::result::tests::example();
+            report.elapsed_s = elapsed_s;
+            report.environment.division = None;
+            report.environment.cpus = cpus;
+            let server = report.server.as_mut().unwrap();
+            (server.threads, server.cpu_s) = (threads, 1.0);
+            server_idle_share(&report)
+        };
+        assert_eq!(idle_share(Some(2), 4, 2.0), Some(0.75));
+        assert_eq!(idle_share(Some(4), 2, 2.0), Some(0.75));
+        assert_eq!(idle_share(None, 8, 2.0), Some(0.9375));
+        assert_eq!(idle_share(Some(2), 4, 0.0), None);
+    }
+
+    #[test]
     fn a_generator_without_idle_time_is_the_bottleneck_and_not_the_server() {
         let overloaded = |report: &mut Report| {
             report.generator.idle_share_min = Some(0.001);

@@ -121,13 +121,19 @@ mod tests {
         assert_eq!(codes(window(200, |_| ())), [""; 0]);
         assert_eq!(codes(window(201, |_| ())), ["too_short"]);
         // 2,000 requests are 9 for each of 201 clients.
-        let closed = |report: &mut Report| {
+        fn closed(report: &mut Report) {
             report.plan.r#loop = Loop::Closed;
             report.rate.offered_per_s = None;
             report.plan.requests = Some(2_000);
             report.plan.connections = 201;
-        };
+        }
         assert_eq!(codes(window(1, closed)), ["too_short"]);
+        // Or for each of the four that 51 clients may have outstanding.
+        let pipelined: fn(&mut Report) = |report| {
+            closed(report);
+            (report.plan.connections, report.plan.pipeline) = (51, 4);
+        };
+        assert_eq!(codes(window(1, pipelined)), ["too_short"]);
         let message = |report: &Report| too_short(report).unwrap().message;
         let mut report = crate::result::tests::example();
         window(1, closed)(&mut report);
@@ -146,7 +152,14 @@ mod tests {
         };
         assert_eq!(codes(closed(46.0, 0.0)), [""; 0]);
         assert_eq!(codes(closed(44.0, 0.0)), ["concurrency"]);
+        assert_eq!(codes(closed(54.0, 0.0)), [""; 0]);
         assert_eq!(codes(closed(56.0, 0.0)), ["concurrency"]);
+        // A client that reconnects has no request outstanding meanwhile.
+        let lost = |report: &mut Report| {
+            closed(44.0, 0.0)(report);
+            report.connections.lost = 1;
+        };
+        assert_eq!(codes(lost), ["reconnects"]);
         // 999.5/s with 40 ms of think time: 40 clients think.
         assert_eq!(codes(closed(10.0, 0.04)), [""; 0]);
         let open = |seen: f64| move |report: &mut Report| report.fairness.service_concurrency = Some(seen);

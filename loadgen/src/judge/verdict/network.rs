@@ -163,6 +163,29 @@ mod tests {
     }
 
     #[test]
+    fn a_plateau_is_five_times_as_high_as_what_lies_on_both_sides() {
+        let plateau = |replies: &[(u64, u64)]| {
+            let mut service = Latency::default();
+            service.record(100_000);
+            for (count, time_ms) in replies {
+                (0..*count).for_each(|_| service.record(time_ms * 1_000_000));
+            }
+            let mut report = crate::result::tests::example();
+            report.plan.pipeline = 2;
+            report.latency_ns.service = summary::latency(&service);
+            in_plateau(&report)
+        };
+        for beside_ms in [21, 30, 37, 57, 65, 73] {
+            assert_eq!(plateau(&[(500, 41), (100, beside_ms)]), 0, "{beside_ms}");
+            assert_eq!(plateau(&[(501, 41), (100, beside_ms)]), 501, "{beside_ms}");
+        }
+        for elsewhere_ms in [19, 75] {
+            assert_eq!(plateau(&[(500, 41), (400, elsewhere_ms)]), 500, "{elsewhere_ms}");
+        }
+        assert_eq!(plateau(&[(100, 39), (100, 55)]), 200);
+    }
+
+    #[test]
     fn a_plateau_at_40_ms_or_a_last_part_as_late_is_found_and_a_slope_is_not() {
         let times = |pipeline: usize, replies: &[(u64, u64)]| {
             let mut service = Latency::default();

@@ -145,6 +145,9 @@ mod tests {
             report.rate.achieved_per_s = 0.0;
         };
         assert!(codes(nothing).contains(&"no_replies".to_owned()));
+        // Replies to earlier requests arrived.
+        let late = |report: &mut Report| report.requests.completed = 0;
+        assert!(!codes(late).contains(&"no_replies".to_owned()));
         let unsent = |report: &mut Report| {
             report.requests.failed = 1_000;
             report.requests.unsent = 1_000;

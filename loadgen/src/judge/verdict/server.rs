@@ -128,6 +128,15 @@ mod tests {
     fn a_server_keeps_up_with_98_percent_of_the_rate_and_may_reply_after_the_window() {
         assert_eq!(codes(|report| report.rate.achieved_per_s = 980.0), [""; 0]);
         assert_eq!(codes(|report| report.rate.achieved_per_s = 979.9), ["cannot_keep_up"]);
+        // Requests that failed after they were sent were handled, too: 100 per second.
+        let failing = |achieved_per_s| {
+            move |report: &mut Report| {
+                (report.requests.completed, report.requests.failed) = (1_800, 200);
+                report.rate.achieved_per_s = achieved_per_s;
+            }
+        };
+        assert_eq!(codes(failing(880.0)), ["errors"]);
+        assert_eq!(codes(failing(879.9)), ["errors", "cannot_keep_up"]);
         // Each reply takes 1.2 s, with a warm-up of 1 s and a window of 2 s.
         let slow = |achieved_per_s| {
             move |report: &mut Report| {
@@ -192,6 +201,21 @@ mod tests {
             report.rate.achieved_per_s = 800.0;
         };
         assert_eq!(codes(whole), ["cannot_keep_up"]);
+    }
+
+    #[test]
+    fn a_request_that_failed_after_it_was_sent_was_handled() {
+        let outcomes =
+            Outcomes { achieved_per_s: 100.0, due: 220, failed: 30, unsent: 10, ..Outcomes::default() };
+        let stage = Stage {
+            number: 1,
+            stage: "110/2s".to_owned(),
+            t_s: 0.0,
+            length_s: 2.0,
+            offered_per_s: 110.0,
+            outcomes,
+        };
+        assert_eq!(kept_up(&stage), 1.0);
     }
 
     #[test]

@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn too_many_random_requests_to_draw_are_divided_evenly() {
+        let rate: Rate = "1k".parse().unwrap();
+        assert_eq!(drawn(rate, 500, 7_000_000), 507.0);
+        let load = Load::Open { pace: Pace::Constant(rate), arrival: Arrival::Poisson };
+        let of = |requests| budgets(&load, requests, Duration::ZERO, Clients::all(10), 1, 1).remove(0);
+        let most = DRAWN_MAX as u64;
+        assert_eq!(of(most + 1), Budget { requests: most + 1, division: None });
+    }
+
+    #[test]
     fn an_unlikely_time_of_the_last_request_is_found_too() {
         let load = Load::Open { pace: Pace::Constant("1k".parse().unwrap()), arrival: Arrival::Poisson };
         let first = First {

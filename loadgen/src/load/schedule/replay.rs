@@ -146,6 +146,12 @@ mod tests {
     }
 
     #[test]
+    fn the_last_request_of_a_replay_is_due_when_it_was_recorded() {
+        let times = ReplayTimes::new([0, 40, 100], "2".parse().unwrap());
+        assert_eq!([0, 1, 2, 3, 9].map(|requests| times.last_due_ns(requests)), [0, 0, 20, 50, 50]);
+    }
+
+    #[test]
     fn a_speed_divides_each_time_exactly() {
         for (text, at_ns, due_ns) in [
             ("1", 1_234_567_890_123_456_789, 1_234_567_890_123_456_789),

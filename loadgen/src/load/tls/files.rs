@@ -100,3 +100,52 @@ fn unreadable(error: pem::Error) -> String {
 fn problem(flag: &'static str, file: &Path, problem: String) -> TlsError {
     TlsError::File { flag, file: file.to_owned(), problem }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn each_problem_of_a_file_is_named_with_its_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let missing = folder.path().join("missing");
+        let (certificate, empty) = (file("certificate", PEM), file("empty", ""));
+        let broken = file("broken", "-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n");
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let encrypted = file("encrypted", encrypted);
+        let problem_of = |found: Result<(), TlsError>| match found {
+            Err(TlsError::File { flag, problem, .. }) => (flag, problem),
+            other => panic!("{other:?}"),
+        };
+        for (path, said) in [
+            (&missing, "it cannot be read: "),
+            (&empty, "no certificate in PEM format is in it"),
+            (&broken, "it is not in PEM format: "),
+            (&certificate, "certificate 1 in it cannot be used: "),
+        ] {
+            let (flag, problem) = problem_of(authorities(path).map(drop));
+            assert!(flag == CA && problem.starts_with(said), "{flag} {}: {problem}", path.display());
+        }
+        for (path, key, expected_flag, said) in [
+            (&missing, &encrypted, CERTIFICATE, "it cannot be read: "),
+            (&empty, &encrypted, CERTIFICATE, "no certificate in PEM format is in it"),
+            (&certificate, &missing, KEY, "it cannot be read: "),
+            (&certificate, &empty, KEY, "no private key in PEM format is in it"),
+            (&certificate, &certificate, KEY, "no private key in PEM format is in it"),
+            (&certificate, &encrypted, KEY, "its key is encrypted: decrypt it first"),
+        ] {
+            let (flag, problem) = problem_of(certified_key(path, key).map(drop));
+            assert!(flag == expected_flag && problem.starts_with(said), "{flag}: {problem}");
+        }
+        assert_eq!(certificates(CA, &certificate).unwrap().len(), 1);
+    }
+}

@@ -46,6 +46,10 @@ fn a_percentile_among_failed_requests_is_never_the_better_one() {
     comparison.subjects.truncate(1);
     let alone = conclude(&comparison).details;
     assert_eq!(alone, "response p99: > 500 ms (failed), from 1.00 ms to > 500 ms (failed)");
+    let median_known = Spread { median: Some(2e6), ..spread };
+    comparison.subjects[0].summary.insert(OPEN.metric.to_owned(), median_known);
+    let alone = conclude(&comparison).details;
+    assert_eq!(alone, "response p99: 2.00 ms, from 1.00 ms to > 500 ms (failed)");
 }
 
 #[test]

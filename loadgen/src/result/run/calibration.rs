@@ -37,7 +37,6 @@ pub(crate) struct Floor {
     pub floor_ns: Option<u64>,
     /// The server's.
     pub response_ns: Option<u64>,
-    /// The floor's share of the response, at most 1. None if the floor is the longer one, as their difference is noise then. None
-    /// in a closed loop: the echo then gets more requests than the server, and the floor is mostly the queue of its own clients.
+    /// The floor's share of the response, at most 1. None if the floor is the longer one, as their difference is noise then.
     pub share: Option<f64>,
 }

@@ -30,6 +30,10 @@ pub(crate) struct Environment {
     /// older results.
     #[serde(default)]
     pub boot_id: Option<String>,
+    /// The congestion control of new TCP connections (tcp(7), `tcp_congestion_control`). Some pace what they send, over loopback, too.
+    /// None in older results.
+    #[serde(default)]
+    pub congestion_control: Option<String>,
     /// How well the kernel knew the time of day when the run began. None if it did not say, and in older results.
     #[serde(default)]
     pub clock: Option<ClockQuality>,
@@ -38,18 +42,20 @@ pub(crate) struct Environment {
 impl Environment {
     /// This program on this machine.
     pub(crate) fn of(machine: Machine) -> Self {
-        let unknown = || "unknown".to_owned();
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let setting = |name: &str| {
+            let text = fs::read_to_string(format!("/proc/sys/{name}"));
+            text.ok().map(|text| text.trim().to_owned())
+        };
         let cpu = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: kernel.map_or_else(unknown, |text| text.trim().to_owned()),
-            cpu: cpu.unwrap_or_else(unknown),
+            kernel: setting("kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
+            cpu: cpu.unwrap_or_else(|| "unknown".to_owned()),
             cpus: machine.cpus,
             division: machine.division,
             open_files_limit: machine.open_files_limit,
-            boot_id: boot_id.map(|text| text.trim().to_owned()),
+            boot_id: setting("kernel/random/boot_id"),
+            congestion_control: setting("net/ipv4/tcp_congestion_control"),
             clock: ClockQuality::now(),
         }
     }

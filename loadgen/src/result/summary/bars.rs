@@ -93,4 +93,16 @@ mod tests {
             assert!(bars.windows(2).all(|pair| pair[0].to_ns == pair[1].from_ns));
         }
     }
+
+    #[test]
+    fn the_steps_are_the_coarsest_that_give_enough_rows() {
+        let rows = |hundredths: u32| {
+            let times = (0..=hundredths).map(|step| 10_f64.powf(3.0 + f64::from(step) / 100.0) as u64);
+            bars(Samples::from_iter(times).histogram()).len()
+        };
+        // A decade has 3, 6 or 12 rows. The longest time of short ones is in a further row, as histograms are exact there.
+        assert_eq!([rows(500), rows(400), rows(200), rows(100)], [15, 12, 13, 13]);
+        // The finest steps give 22 rows, of which the first ones are merged.
+        assert_eq!(rows(175), BARS_MAX);
+    }
 }

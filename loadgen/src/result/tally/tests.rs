@@ -134,7 +134,6 @@ fn tally(plan: &Plan) -> Tally {
     of_second.connect.record(u64::MAX);
     tally.add_interval(0, 2 * SECOND, &replies(10));
     assert!(tally.finished_intervals().is_empty(), "the second thread has not reported it");
-    tally.add_interval(1, 3 * SECOND, &replies(10));
     tally.add_interval(0, 2_100 * MS, &of_second);
     let finished = tally.finished_intervals();
     let [(interval, failures)] = finished.as_slice() else { panic!("{finished:?}") };
@@ -143,6 +142,8 @@ fn tally(plan: &Plan) -> Tally {
     assert!((interval.achieved_per_s - 20.0).abs() < 1e-9, "{}", interval.achieved_per_s);
     assert_eq!((failures.get(Failure::Timeout), failures.sum()), (2, 2));
     assert!(tally.finished_intervals().is_empty(), "each interval is returned once");
+    tally.add_interval(1, 3 * SECOND, &replies(10));
+    assert!(tally.finished_intervals().is_empty(), "the second thread has not ended");
     tally.add_ended(second_ended());
     let finished = tally.finished_intervals();
     let [(interval, _)] = finished.as_slice() else { panic!("{finished:?}") };
@@ -254,9 +255,48 @@ fn the_generators_figures_are_those_of_its_busiest_thread() {
 #[test]
 fn a_server_is_gone_when_all_threads_have_lost_it() {
     let plan = plan();
-    let mut tally = tally(&plan);
-    tally.servers_gone = 2;
+    let mut tally = Tally::new(&plan, 20);
+    tally.begin(Window { start_ns: SECOND, end_ns: 3 * SECOND }, UNIX_EPOCH);
+    for mut ended in [first_ended(), second_ended()] {
+        ended.server_is_gone = true;
+        tally.add_ended(ended);
+    }
+    tally.close();
     assert_eq!(report_of(tally, &plan, false).server_gone_at_ns, Some(1_900 * MS));
+}
+
+#[test]
+fn the_report_says_when_the_load_ended_early_and_when_gathering_took_its_time() {
+    let plan = plan();
+    let mut tally = tally(&plan);
+    assert_eq!(tally.blocks().precision(1.0), None, "there are two intervals only");
+    let aborted = Aborted { condition: "p99>5ms".to_owned(), at_s: 1.0, value: None, message: String::new() };
+    tally.set_aborted(aborted.clone());
+    tally.gathered_in_turn_from(1_500 * MS);
+    let report = report_of(tally, &plan, false);
+    assert_eq!(report.aborted, Some(aborted));
+    assert!(report.notes[0].starts_with("from 500 ms on, gathering the intervals"), "{:?}", report.notes);
+    let mut late = self::tally(&plan);
+    late.gathered_in_turn_from(3 * SECOND);
+    let notes = report_of(late, &plan, false).notes;
+    assert!(!notes.iter().any(|note| note.contains("gathering")), "{notes:?}");
+}
+
+#[test]
+fn the_blocks_are_those_of_the_intervals() {
+    let plan = Request { threads: Some(1), ..request() }.plan(4).unwrap();
+    let mut tally = Tally::new(&plan, 20);
+    for index in 0..10_u64 {
+        tally.add_interval(index as usize, (index + 1) * SECOND, &replies(100));
+        tally.finished_intervals();
+    }
+    let precision = tally.blocks().precision(1.0).unwrap();
+    assert_eq!((precision.blocks, precision.percentiles[0].name.as_str()), (10, "p50"));
+}
+
+#[test]
+fn nothing_is_shared_by_none() {
+    assert_eq!((per(3.0, 2.0), per(3.0, 0.0)), (Some(1.5), None));
 }
 
 #[test]

@@ -47,7 +47,8 @@ fn cargo_build() -> Command {
     let this = env::current_exe().expect("this program has a path");
     let profile_folder = this.ancestors().nth(2).expect("test programs are in PROFILE/deps");
     let above = profile_folder.parent().expect("the profile's folder is in another");
-    let is_target_folder = above.join("CACHEDIR.TAG").exists();
+    // Cargo writes this file to no other folder.
+    let is_target_folder = above.join(".rustc_info.json").exists();
     let profile = match name_of(profile_folder) {
         "debug" => "dev",
         other => other,

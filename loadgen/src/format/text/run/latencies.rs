@@ -10,9 +10,9 @@ use crate::{
             page::{LABEL, Page, line},
             table::{Side, Table},
         },
-        words::time_or_failed,
+        words::{self, time_or_failed},
     },
-    result::{FailedTail, Floor, Latencies, Latency, Report, precision::KnownPercentile},
+    result::{FailedTail, Floor, Latencies, Latency, Report},
 };
 
 /// Prints the tables.
@@ -65,26 +65,10 @@ fn write_latencies(report: &Report, out: &mut Page) -> io::Result<()> {
     if latencies.response.count > 0 && latencies.response.p99_99.is_none() && is_withheld(failed_tail) {
         line(out, "", "-: too few samples")?;
     }
-    write_precision(report, out)?;
+    if let Some(precision) = &report.precision {
+        line(out, "", &format!("response, {}", words::precision(precision)))?;
+    }
     writeln!(out)
-}
-
-/// The confidence intervals of the response time's percentiles.
-fn write_precision(report: &Report, out: &mut Page) -> io::Result<()> {
-    let Some(precision) = &report.precision else { return Ok(()) };
-    let interval = |known: &KnownPercentile| {
-        let (name, low) = (known.name.replace('_', "."), duration_ns(known.low));
-        match known.high {
-            Some(high) => format!("{name} {low} to {}", duration_ns(high)),
-            None => format!("{name} {low} or more"),
-        }
-    };
-    let intervals: Vec<_> = precision.percentiles.iter().map(interval).collect();
-    let (confidence, blocks) = (precision.confidence * 100.0, plural(precision.blocks as u64, "block"));
-    let length = duration_ns((precision.block_s * 1e9) as u64);
-    let text =
-        format!("response, {confidence:.0}% intervals: {} ({blocks} of {length})", intervals.join(", "));
-    line(out, "", &text)
 }
 
 /// The parts of the response time, if the kernel's timestamps give them.

@@ -78,8 +78,10 @@ impl LentMemory {
         }
         let others = self.blocks.iter().flatten().filter(|other| other.address == address).count();
         assert_eq!(others, 1, "two blocks at one address");
+        access::allow(address, lent);
         // SAFETY: The mode has lent this memory, and does not touch it before bytes are received into it.
         unsafe { std::ptr::write_bytes(address as *mut u8, SCRIBBLE, lent) };
+        access::forbid(address, lent);
     }
 
     /// How many bytes the next receive can have; `None` without a lent block.
@@ -106,6 +108,7 @@ impl LentMemory {
         assert_eq!(entry.addr(), block.address + block.used as u64, "a lent entry was changed");
         assert_eq!(entry.len() as usize, block.lent - block.used, "a lent entry was changed");
         assert!(bytes.len() <= entry.len() as usize);
+        access::allow(entry.addr(), bytes.len());
         // SAFETY: The range lies in the lent memory and was not received into since the block was lent.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), entry.addr() as *mut u8, bytes.len()) };
         block.used += bytes.len();
@@ -149,4 +152,32 @@ impl LentMemory {
         self.take_new_entries();
         self.blocks.iter().flatten().filter(|block| block.is_lent).count()
     }
+}
+
+/// Under AddressSanitizer (`--cfg asan`, see tests/sanitizers), an access to lent memory that nothing was received into yet ends
+/// the program.
+mod access {
+    #[cfg(asan)]
+    pub(super) fn allow(address: u64, len: usize) {
+        // SAFETY: This only changes AddressSanitizer's records of the range.
+        unsafe { __asan_unpoison_memory_region(address as *const u8, len) }
+    }
+
+    #[cfg(asan)]
+    pub(super) fn forbid(address: u64, len: usize) {
+        // SAFETY: As above.
+        unsafe { __asan_poison_memory_region(address as *const u8, len) }
+    }
+
+    #[cfg(asan)]
+    unsafe extern "C" {
+        fn __asan_poison_memory_region(address: *const u8, len: usize);
+        fn __asan_unpoison_memory_region(address: *const u8, len: usize);
+    }
+
+    #[cfg(not(asan))]
+    pub(super) fn allow(_: u64, _: usize) {}
+
+    #[cfg(not(asan))]
+    pub(super) fn forbid(_: u64, _: usize) {}
 }
