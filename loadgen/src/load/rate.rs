@@ -10,7 +10,7 @@ use common::{
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// The units of time of a rate, in nanoseconds.
-const UNITS: &[(&str, u64)] = &[("s", NS_PER_S), ("min", 60 * NS_PER_S), ("h", 3600 * NS_PER_S)];
+const UNITS: [(&str, u64); 3] = [("s", NS_PER_S), ("min", 60 * NS_PER_S), ("h", 3600 * NS_PER_S)];
 
 /// The most decimals of a printed rate.
 const DECIMALS_MAX: u32 = 18;
@@ -150,7 +150,7 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, unit_ns) in UNITS {
-            let requests = u128::from(self.requests) * u128::from(*unit_ns);
+            let requests = u128::from(self.requests) * u128::from(unit_ns);
             let period_ns = u128::from(self.period_ns);
             if let Ok(whole) = u64::try_from(requests / period_ns)
                 && requests.is_multiple_of(period_ns)
@@ -158,7 +158,7 @@ impl fmt::Display for Rate {
                 return write!(f, "{}/{name}", count(whole));
             }
         }
-        let mut units = [UNITS[0], UNITS[1], UNITS[2]];
+        let mut units = UNITS;
         if self.per_s() < 1.0 / 60.0 {
             units.reverse();
         }

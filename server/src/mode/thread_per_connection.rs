@@ -437,7 +437,7 @@ impl Connection {
 /// slices end, and thousands of others wait for seconds. And the client's next bytes have often arrived when the thread runs
 /// again: a read that does not sleep costs half as much. Where no bytes have arrived, the yield was in vain, and cost a switch of
 /// threads: then the thread yields less and less often.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Yields {
     /// How many echoes follow each other without a yield at present, and how many of them are left.
     unyielded: u32,
