@@ -80,9 +80,6 @@ const CLAIMED: u8 = 2;
 /// The drain has half-closed the connection. The thread discards the bytes that the client still sends.
 const HALF_CLOSED: u8 = 3;
 
-/// A thread whose yields do not pay yields after every 32nd echo at least, so that it does not keep its CPU for longer.
-const UNYIELDED_MAX: u32 = 31;
-
 /// How long the drain waits before it checks again the threads that were awake.
 const DRAIN_RETRY: Duration = Duration::from_millis(1);
 
@@ -213,7 +210,6 @@ impl Connection {
             }
             Err(end) => return end,
         }
-        let mut yields = Yields::default();
         loop {
             self.stage.store(WAITING, SeqCst);
             fence(SeqCst);
@@ -224,7 +220,7 @@ impl Connection {
                     false => self.finish(None, &mut buffer, session),
                 };
             }
-            let received = service.workers.wait(|| self.receive(&mut buffer, &mut yields));
+            let received = service.workers.wait(|| recv(&self.socket, buffer.space(), RecvFlags::empty()));
             let is_half_closed = self.stop_waiting();
             match received {
                 Ok((0, _)) => return if is_half_closed { End::Drained } else { End::Closed },
@@ -240,30 +236,17 @@ impl Connection {
                     if let Err(end) = self.send(bytes, session, false) {
                         return end;
                     }
-                    if yields.is_due() {
-                        service.workers.end_turn();
-                        thread::yield_now();
-                    }
+                    // Let other threads run first. Otherwise Linux's scheduler runs threads that have just run until
+                    // their slices end, and thousands of others wait for seconds. And the client's next bytes have often
+                    // arrived when this thread runs again: a read that does not sleep costs half as much.
+                    service.workers.end_turn();
+                    thread::yield_now();
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return End::IdleTimeout,
                 Err(error) => return End::Failed(error),
             }
         }
-    }
-
-    /// Waits for bytes. After a yield, it first looks whether they have arrived meanwhile.
-    fn receive(&self, buffer: &mut Buffer, yields: &mut Yields) -> Result<(usize, usize), Errno> {
-        if yields.has_yielded {
-            match recv(&self.socket, buffer.space(), RecvFlags::DONTWAIT) {
-                Err(Errno::AGAIN) => yields.note(false),
-                received => {
-                    yields.note(true);
-                    return received;
-                }
-            }
-        }
-        recv(&self.socket, buffer.space(), RecvFlags::empty())
     }
 
     /// Receives the PROXY header, if the connection must begin with one. Returns how many bytes that follow it are in the buffer.
@@ -431,37 +414,6 @@ impl Connection {
     }
 }
 
-/// After which echoes a thread lets other threads run first.
-///
-/// Where threads wait for the CPU, each should yield. Otherwise Linux's scheduler runs threads that have just run until their
-/// slices end, and thousands of others wait for seconds. And the client's next bytes have often arrived when the thread runs
-/// again: a read that does not sleep costs half as much. Where no bytes have arrived, the yield was in vain, and cost a switch of
-/// threads: then the thread yields less and less often.
-#[derive(Debug, Default)]
-struct Yields {
-    /// How many echoes follow each other without a yield at present, and how many of them are left.
-    unyielded: u32,
-    left: u32,
-    /// Whether the thread has yielded since its last read.
-    has_yielded: bool,
-}
-
-impl Yields {
-    /// Whether to yield after this echo.
-    fn is_due(&mut self) -> bool {
-        self.has_yielded = self.left == 0;
-        self.left = self.left.saturating_sub(1);
-        self.has_yielded
-    }
-
-    /// Learns from the last yield whether bytes had arrived.
-    fn note(&mut self, paid: bool) {
-        self.has_yielded = false;
-        self.unyielded = if paid { 0 } else { (2 * self.unyielded + 1).min(UNYIELDED_MAX) };
-        self.left = self.unyielded;
-    }
-}
-
 /// Turns received bytes into their echo, and does the simulated work.
 fn process(bytes: &mut [u8], session: &mut Session) {
     session.note_received(bytes.len());
@@ -501,30 +453,4 @@ impl Buffer {
 /// Locks, even after a panic: no panic can leave the guarded values inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// After which of these echoes a thread yields, if bytes have arrived after each yield, or after none.
-    fn yields_after(yields: &mut Yields, echoes: u32, paid: bool) -> Vec<u32> {
-        let mut after = Vec::new();
-        for echo in 0..echoes {
-            if yields.is_due() {
-                yields.note(paid);
-                after.push(echo);
-            }
-        }
-        after
-    }
-
-    #[test]
-    fn a_thread_yields_less_and_less_often_while_no_bytes_arrive_meanwhile() {
-        let mut yields = Yields::default();
-        assert_eq!(yields_after(&mut yields, 130, false), [0, 2, 6, 14, 30, 62, 94, 126]);
-        // 28 echoes are left without a yield; then each yield pays.
-        assert_eq!(yields_after(&mut yields, 40, true).len(), 12);
-        assert_eq!(yields_after(&mut yields, 5, true), [0, 1, 2, 3, 4]);
-    }
 }
